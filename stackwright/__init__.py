@@ -1,0 +1,50 @@
+"""Stackwright: from source code to a code model one can answer for.
+
+The public names below are imported when they are first used, so that `import stackwright` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Artifact": "stackwright.artifact",
+    "Recipe": "stackwright.recipe",
+    "StackwrightError": "stackwright.errors",
+    "build": "stackwright.build",
+    "explain": "stackwright.govern.ledger",
+    "load_artifact": "stackwright.artifact",
+    "load_model": "stackwright.generate.load",
+    "load_recipe": "stackwright.recipe",
+}
+
+__all__ = [
+    "Artifact",
+    "Recipe",
+    "StackwrightError",
+    "__version__",
+    "build",
+    "explain",
+    "load_artifact",
+    "load_model",
+    "load_recipe",
+]
+
+if TYPE_CHECKING:
+    from stackwright.artifact import Artifact, load_artifact
+    from stackwright.build import build
+    from stackwright.errors import StackwrightError
+    from stackwright.generate.load import load_model
+    from stackwright.govern.ledger import explain
+    from stackwright.recipe import Recipe, load_recipe
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'stackwright' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # also where the name is that of its module, as with `build`
+    return value

@@ -1,0 +1,366 @@
+"""Artefacts: folders that are complete, unchanged and traceable, or refused.
+
+A folder is an artefact when it holds `manifest.json`, which is written last. A stage fills a staging folder under
+`.building/`; files get temporary names, are synced and renamed, so that whatever has its final name is whole. `commit`
+digests every file and every table's rows and writes the manifest; `publish` moves the folder into place in one rename.
+A run folder therefore holds an artefact whole or not at all, and a killed stage goes on from the parts it had finished.
+
+The manifest has two parts: `content` (hashed: stage and version, configuration, digests of inputs, of each file's bytes
+and of each table's rows in document order, counts) and `run` (not hashed: times, host, rates, plots and logs).
+Only this module writes tables.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stackwright.errors import ArtifactError
+
+FORMAT = 1
+"""Version of the manifest and of the run folder. Folders of another version are refused."""
+
+MANIFEST = "manifest.json"
+SCRATCH = ".scratch"
+
+ROW_GROUP_ROWS = 1024
+COMPRESSION = "zstd"
+COMPRESSION_LEVEL = 3
+
+RUN_SUFFIXES = frozenset({".png", ".svg", ".html", ".log"})
+RUN_NAMES = frozenset({"metrics.jsonl"})
+"""Plots, pages and logs hold times and rates: they are recorded in `run`, not in the hashed `content`."""
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON with sorted keys and no spare white space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: object) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, sync it, and give it its name: it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write readable JSON with a fixed order of keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode("utf-8") + b"\n")
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file with the project's fixed settings, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    pq.write_table(
+        table, temporary, row_group_size=ROW_GROUP_ROWS, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
+    )
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def row_digests(table: pa.Table) -> bytes:
+    """Return the SHA-256 of each row, 32 bytes a row, in order.
+
+    A row is hashed as the canonical JSON of its values in column order, so the digest depends on neither the Parquet
+    encoding nor the borders of parts and row groups.
+    """
+    digests = []
+    for batch in table.to_batches(max_chunksize=ROW_GROUP_ROWS):
+        columns = [column.to_pylist() for column in batch.columns]
+        for row in zip(*columns, strict=True):
+            text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_json_value)
+            digests.append(hashlib.sha256(text.encode("utf-8")).digest())
+    return b"".join(digests)
+
+
+def _json_value(value: object) -> str:
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    raise TypeError(f"no canonical form for {type(value).__name__}")
+
+
+def part_name(table: str, index: int) -> str:
+    """Return the path of one part of a table inside its artefact."""
+    return f"{table}/part-{index:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says. `content` is hashed into `digest`; `run` is not."""
+
+    key: str
+    content: Mapping[str, Any]
+    run: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.content)
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        return cast("Mapping[str, Any]", self.content["counts"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "key": self.key,
+            "digest": self.digest,
+            "content": dict(self.content),
+            "run": dict(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of an artefact: Parquet parts that follow one another in document order."""
+
+    name: str
+    parts: tuple[Path, ...]
+    num_rows: int
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the whole table. Use `read_part` where the text is wanted."""
+        return pa.concat_tables([self.read_part(index, columns) for index in range(len(self.parts))])
+
+    def read_part(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one part, all columns or some of them."""
+        return pq.read_table(self.parts[index], columns=None if columns is None else list(columns))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished folder that was found complete."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    def table(self, name: str) -> Table:
+        """Return a table by name; raises `ArtifactError` when the artefact has none of that name."""
+        tables = self.manifest.content["tables"]
+        if name not in tables:
+            raise ArtifactError(f"{self.folder} has no table {name!r}", f"it has: {', '.join(sorted(tables))}")
+        record = tables[name]
+        return Table(name, tuple(self.folder / part for part in record["parts"]), int(record["rows"]))
+
+
+def _remake(folder: Path) -> str:
+    return f"remove {folder} and run `stackwright build` again to remake it"
+
+
+def load_artifact(folder: Path, *, verify: Literal["stat", "full"] = "stat") -> Artifact:
+    """Open a finished artefact, or refuse it by name.
+
+    With `verify="stat"` a file whose size and time of change are those of the commit is taken as unchanged and any
+    other is hashed; with `verify="full"` every file is hashed.
+
+    Raises:
+        ArtifactError: the folder is missing, half-written, changed, truncated, or of another version.
+    """
+    manifest_path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} does not exist", "run `stackwright build` to make it")
+    if not manifest_path.is_file():
+        raise ArtifactError(f"{folder} is half-written: it has no {MANIFEST}", _remake(folder))
+    manifest = _parse_manifest(manifest_path)
+    stats = manifest.run.get("stat", {})
+    for name, record in manifest.content["files"].items():
+        _verify_file(folder, name, record, None if verify == "full" else stats.get(name))
+    return Artifact(folder, manifest)
+
+
+def _parse_manifest(path: Path) -> Manifest:
+    folder = path.parent
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{path} is not JSON ({error})", _remake(folder)) from error
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(
+            f"{path} has format {found!r}, this version reads format {FORMAT}",
+            "use the version of stackwright that wrote it, or build into another folder with --out",
+        )
+    missing = {"key", "digest", "content", "run"} - value.keys()
+    if missing or not {"files", "tables", "counts"} <= value["content"].keys():
+        raise ArtifactError(f"{path} lacks {', '.join(sorted(missing)) or 'parts of its content'}", _remake(folder))
+    manifest = Manifest(key=value["key"], content=value["content"], run=value["run"])
+    if manifest.digest != value["digest"]:
+        raise ArtifactError(f"{path} was changed: its content does not have the digest it names", _remake(folder))
+    return manifest
+
+
+def _verify_file(folder: Path, name: str, record: Mapping[str, Any], trusted: Sequence[int] | None) -> None:
+    path = folder / name
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing", _remake(folder)) from None
+    if status.st_size != record["bytes"]:
+        raise ArtifactError(
+            f"{path} has {status.st_size} bytes where the manifest says {record['bytes']}", _remake(folder)
+        )
+    if trusted is not None and [status.st_size, status.st_mtime_ns] == list(trusted):
+        return
+    if file_sha256(path) != record["sha256"]:
+        raise ArtifactError(f"{path} was changed: its SHA-256 is not the manifest's", _remake(folder))
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder that a stage fills; it becomes the artefact when `commit` is called.
+
+    Pickles, so that workers write their own parts. `scratch` holds what only the running stage needs.
+    """
+
+    folder: Path
+    schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / SCRATCH
+
+    @staticmethod
+    def open(folder: Path, schemas: Mapping[str, pa.Schema]) -> Staging:
+        """Make the folder, or go on in the one that a killed stage left."""
+        (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
+        return Staging(folder, schemas)
+
+    def write_table_part(self, name: str, index: int, rows: pa.Table | Sequence[Mapping[str, Any]]) -> int:
+        """Write part `index` of table `name`: rows sorted by document, in the table's schema. Returns their number."""
+        schema = self.schemas[name]
+        table = rows.select(schema.names).cast(schema) if isinstance(rows, pa.Table) else _to_table(rows, schema)
+        digests = row_digests(table)
+        write_parquet(self.folder / part_name(name, index), table)
+        write_bytes(self._digests_path(name, index), digests)
+        return int(table.num_rows)
+
+    def write_json(self, name: str, value: object) -> None:
+        write_json(self.folder / name, value)
+
+    def write_text(self, name: str, text: str) -> None:
+        write_bytes(self.folder / name, text.encode("utf-8"))
+
+    def _digests_path(self, name: str, index: int) -> Path:
+        return self.scratch / "rows" / f"{name}-{index:05d}.sha256"
+
+    def _table_record(self, name: str) -> dict[str, Any]:
+        parts = sorted((self.folder / name).glob("part-*.parquet"))
+        rows, digest = 0, hashlib.sha256()
+        for part in parts:
+            digests = self._digests_path(name, int(part.stem.removeprefix("part-"))).read_bytes()
+            digest.update(digests)
+            rows += len(digests) // 32
+        return {"parts": [f"{name}/{part.name}" for part in parts], "rows": rows, "rows_sha256": digest.hexdigest()}
+
+    def commit(
+        self,
+        *,
+        key: str,
+        stage: str,
+        version: int,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        counts: Mapping[str, Any],
+        run: Mapping[str, Any],
+    ) -> Manifest:
+        """Digest everything, drop the scratch folder and write the manifest: from here on this is an artefact."""
+        tables = {name: self._table_record(name) for name in sorted(self.schemas)}
+        files: dict[str, dict[str, Any]] = {}
+        run_files: dict[str, dict[str, Any]] = {}
+        stats: dict[str, list[int]] = {}
+        for path in iter_files(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name.startswith(f"{SCRATCH}/") or name == MANIFEST:
+                continue
+            status = path.stat()
+            record = {"bytes": status.st_size, "sha256": file_sha256(path)}
+            if path.suffix in RUN_SUFFIXES or path.name in RUN_NAMES:
+                run_files[name] = record
+            else:
+                files[name] = record
+                stats[name] = [status.st_size, status.st_mtime_ns]
+        content = {
+            "stage": stage,
+            "version": version,
+            "config": dict(config),
+            "inputs": dict(inputs),
+            "files": files,
+            "tables": tables,
+            "counts": dict(counts),
+        }
+        # Counts may hold tuples or numpy integers by mistake; a round trip shows it here and not on reading.
+        content = json.loads(canonical_json(content))
+        manifest = Manifest(key=key, content=content, run={**run, "files": run_files, "stat": stats})
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        write_json(self.folder / MANIFEST, manifest.to_json())
+        sync_folder(self.folder)
+        return manifest
+
+
+def _to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def iter_files(folder: Path) -> Iterable[Path]:
+    """Yield every regular file under `folder` in a fixed order, leaving out files still under a temporary name."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if not (name.startswith(".") and ".tmp-" in name):
+                yield Path(parent) / name
+
+
+def publish(staging: Path, destination: Path) -> None:
+    """Move a committed staging folder into place, replacing what was there.
+
+    A kill between the two renames leaves the committed folder in staging, and the next build publishes it.
+    """
+    trash = staging.with_name(f"{destination.name}.old")
+    shutil.rmtree(trash, ignore_errors=True)
+    if destination.exists():
+        os.rename(destination, trash)
+    os.rename(staging, destination)
+    sync_folder(destination.parent)
+    shutil.rmtree(trash, ignore_errors=True)

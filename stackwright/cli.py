@@ -1,0 +1,216 @@
+"""The command `stackwright`: parses arguments, calls the library, prints facts, and turns errors into one line.
+
+Everything heavy is imported inside the commands, so that `--help` answers at once. Exit codes: 0, 1 failure, 2 usage.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from stackwright import __version__
+from stackwright.errors import StackwrightError, UsageError
+from stackwright.recipe import load_recipe
+
+app = typer.Typer(
+    name="stackwright",
+    help="From source code to a code model one can answer for.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KIB|MIB|GIB|TIB)?", re.IGNORECASE)
+_UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("KMGT", start=1)
+    for suffix, base in (("B", 1000), ("IB", 1024))
+}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text like `8GB` or `512MiB` stands for; raises `UsageError`."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"size {text!r} is not a number with a unit", "write it like 8GB or 512MiB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"stackwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the library logs.")] = False,
+) -> None:
+    """From source code to a code model one can answer for."""
+    del version
+    logging.basicConfig(
+        format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING
+    )
+
+
+@app.command("build")
+def build_command(
+    recipe: Annotated[str, typer.Argument(help="A built-in recipe (tiny) or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME when not given.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="K=V", help="Override a recipe key.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the data stages; all cores when not given.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the data stages, such as 8GB.")] = None,
+    from_stage: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Run again from this stage.")
+    ] = None,
+    to_stage: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="Stop after this stage.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what would run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Go from code to a released model, running only the stages that changed.
+
+    Stages: collect, curate, tokenizer, tokens, train, evaluate, release.
+
+    Example: `stackwright build tiny --set train.steps=200 --out runs/quick`
+    """
+    resolved = load_recipe(recipe, overrides or ())
+    folder = out or Path("runs") / resolved.name
+    memory_bytes = None if memory is None else parse_size(memory)
+    from stackwright import console
+    from stackwright.build import build, plan_build
+
+    if dry_run:
+        outcomes = plan_build(resolved, folder, from_stage=from_stage, to_stage=to_stage)
+        console.show_plan(resolved, folder, outcomes, as_json=as_json)
+        return
+    with console.BuildConsole(folder, quiet=as_json) as observer:
+        outcomes = build(
+            resolved,
+            folder,
+            workers=workers,
+            memory_bytes=memory_bytes,
+            from_stage=from_stage,
+            to_stage=to_stage,
+            observer=observer,
+        )
+    observer.show_summary(outcomes, as_json=as_json)
+
+
+@app.command("explain")
+def explain_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    target: Annotated[str, typer.Argument(help="repository, repository:path, or content id")],
+    limit: Annotated[int, typer.Option(min=1, help="Files to show at most.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Say what happened to a file or repository and why: the rules that fired, with their evidence.
+
+    Example: `stackwright explain runs/tiny numpy:numpy/version.py`
+    """
+    from stackwright import console
+    from stackwright.build import check_run_folder
+    from stackwright.govern.ledger import explain
+
+    check_run_folder(run)
+    explanation = explain(run, target, limit=limit)
+    if as_json:
+        _print_json(explanation.to_json())
+    else:
+        console.show_explanation(explanation)
+
+
+@app.command("generate")
+def generate_command(
+    model: Annotated[str, typer.Argument(help="A run, a checkpoint, a release, or a gpt_bigcode folder.")],
+    prompt: Annotated[str, typer.Argument(help="Text to continue; - reads standard input.")] = "",
+    suffix: Annotated[str | None, typer.Option(help="Text after the gap: fills in between prompt and suffix.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate at most.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Sample from this many of the likeliest tokens.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the completion and its facts as JSON.")] = False,
+) -> None:
+    r"""Continue a prompt, or fill the gap before `--suffix`, printing the text as it comes.
+
+    Example: `stackwright generate runs/tiny 'def add(a, b):' --suffix $'\n    return total' --max-new-tokens 24`
+    """
+    from stackwright.generate.engine import SamplingSettings, complete, generate
+    from stackwright.generate.infill import build_prompt
+    from stackwright.generate.load import load_model
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    settings = SamplingSettings(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+        stop=tuple(stop or ()),
+    )
+    loaded = load_model(model)
+    prompt_ids = build_prompt(loaded.tokenizer, text, suffix)
+    if as_json:
+        _print_json(complete(loaded.backend, loaded.tokenizer, prompt_ids, settings).to_json())
+        return
+    for chunk in generate(loaded.backend, loaded.tokenizer, prompt_ids, settings):
+        sys.stdout.write(chunk.text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; every known failure is one line on standard error."""
+    signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        code = app(standalone_mode=False)
+    except StackwrightError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; finished parts are kept, and the same command goes on from them", 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: nothing left to say
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or "while writing"
+        _fail(f"no space left on the device ({where}); free some and run the same command again", 1)
+    except typer.Abort:
+        _fail("stopped", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"stackwright: {message}", file=sys.stderr)
+    sys.exit(code)

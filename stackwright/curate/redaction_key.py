@@ -1,0 +1,77 @@
+"""The key under which redacted values are hashed in the ledger.
+
+An e-mail or IP address is so short that its plain hash can be undone by trying all of them, so the ledger holds an
+HMAC. The key belongs to the operator, not to the run: it lies in one file with mode 600, is made on first use, and two
+runs made with the same key have equal ledgers. Share it between machines to have equal rows there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from stackwright.errors import SourceError
+from stackwright.recipe import Recipe
+
+KEY_FILE_VARIABLE = "STACKWRIGHT_KEY_FILE"
+KEY_BYTES = 32
+
+
+def redaction_key_file() -> Path:
+    """Return the key's place: `STACKWRIGHT_KEY_FILE`, or the user's configuration folder."""
+    given = os.environ.get(KEY_FILE_VARIABLE)
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "stackwright" / "redaction.key"
+
+
+def load_redaction_key() -> bytes:
+    """Return the key, making it on first use.
+
+    Raises:
+        SourceError: the file cannot be made or read, is too short, or others may read it.
+    """
+    path = redaction_key_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_key_file(path)
+        key = path.read_bytes()
+        mode = path.stat().st_mode & 0o077
+    except OSError as error:
+        raise SourceError(
+            f"redaction key {path} cannot be used ({error.strerror})", f"set {KEY_FILE_VARIABLE} to a file you own"
+        ) from error
+    if len(key) < KEY_BYTES:
+        raise SourceError(
+            f"redaction key {path} has {len(key)} bytes, {KEY_BYTES} are needed", "remove it to make a new one"
+        )
+    if mode:
+        raise SourceError(f"redaction key {path} may be read by others", f"run: chmod 600 {path}")
+    return key
+
+
+def _make_key_file(path: Path) -> None:
+    if path.exists():
+        return
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)  # unlike rename, leaves a key that another process made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def redaction_key_name(recipe: Recipe) -> str:
+    """Return a short public name of the key, part of the stage's key; empty when nothing is redacted."""
+    if not recipe.curate.redact:
+        return ""
+    return hashlib.sha256(b"name of " + load_redaction_key()).hexdigest()[:12]

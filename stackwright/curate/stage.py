@@ -1,0 +1,218 @@
+"""Curate: from the corpus to the dataset, with a verdict and its evidence for every file.
+
+Three steps on the engine's verbs. `examine` applies licence and content rules to each shard, redacts what survives and
+sends candidates to the deduplication; `dedup` reduces each partition of equal content; `write` joins both and writes
+the shard's part of `documents`, `ledger` and `clusters`. Of the rules that fire on a document (licence, filters,
+copies, in this order) the first decides; the others are kept as evidence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stackwright.artifact import Staging, Table, write_parquet
+from stackwright.curate import exact_dedup
+from stackwright.curate.filters import check_filters
+from stackwright.curate.pii import redact
+from stackwright.curate.redaction_key import load_redaction_key, redaction_key_name
+from stackwright.curate.report import build_report
+from stackwright.curate.split import split_of
+from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, Fired, document_name, text_digest
+from stackwright.engine import Result, StageContext
+from stackwright.errors import DataError
+from stackwright.govern.licenses import LicenseVerdict, judge
+from stackwright.recipe import CurateSettings
+
+TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "clusters": CLUSTERS}
+
+LICENSE_RULE = "license"
+LICENSE_VERSION = 1
+
+__all__ = ["TABLES", "redaction_key_name", "run_curate"]
+
+# What `examine` leaves for `write`: the document, its text after redaction, and what fired so far.
+_EXAMINED = pa.schema([*DOCUMENTS, LEDGER.field("fired"), pa.field("dropped", pa.bool_(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs; pickles."""
+
+    corpus: Table
+    licenses: Mapping[tuple[str, str], LicenseVerdict]  # by (repo, revision)
+    settings: CurateSettings
+    seed: int
+    key: bytes
+    staging: Staging
+
+    def examined_path(self, shard: int) -> Path:
+        return self.staging.scratch / "examined" / f"shard-{shard:05d}.parquet"
+
+
+def run_curate(context: StageContext) -> dict[str, Any]:
+    """Run the stage; returns the counts of the manifest. Raises `DataError` when no document is left."""
+    corpus = context.inputs["corpus"]
+    settings = context.recipe.curate
+    job = _Job(
+        corpus=corpus.table("documents"),
+        licenses=_license_verdicts(corpus.table("repositories").read()),
+        settings=settings,
+        seed=context.recipe.seed,
+        key=load_redaction_key() if settings.redact else b"",
+        staging=context.staging,
+    )
+    num_shards, scratch, engine = len(job.corpus.parts), context.staging.scratch, context.engine
+    engine.map_shards("examine", partial(_examine_shard, job=job), num_shards, scratch)
+    if settings.exact_dedup:
+        reducer = partial(exact_dedup.reduce_partition, scratch=scratch)
+        engine.reduce_partitions("dedup", reducer, settings.num_partitions, scratch)
+    results = engine.map_shards("write", partial(_write_shard, job=job), num_shards, scratch)
+    report = build_report(corpus.table("ledger"), results)
+    if report["kept"]["files"] == 0:
+        raise DataError(
+            f"every one of the {report['seen']['files']} files was dropped ({_top_reasons(report)})",
+            "widen curate.licenses or curate.filters in the recipe, or add sources",
+        )
+    context.staging.write_json("report.json", report)
+    return {key: report[key] for key in ("seen", "kept", "dropped", "redactions", "splits")}
+
+
+def _top_reasons(report: Mapping[str, Any]) -> str:
+    reasons = sorted(report["reasons"].items(), key=lambda item: (-item[1]["files"], item[0]))
+    return ", ".join(f"{name} {entry['files']}" for name, entry in reasons[:3])
+
+
+def _license_verdicts(repositories: pa.Table) -> dict[tuple[str, str], LicenseVerdict]:
+    rows = repositories.select(["repo", "revision", "declared_license"]).to_pylist()
+    return {(row["repo"], row["revision"]): judge(row["declared_license"]) for row in rows}
+
+
+def license_rule(verdict: LicenseVerdict, admitted: Sequence[str]) -> list[Fired]:
+    """Return what the licence rule says of a document under `verdict`."""
+    if verdict.license_type in admitted:
+        return []
+    reason = "license_missing" if verdict.license_type == "no_license" else "license_not_permissive"
+    return [Fired(LICENSE_RULE, LICENSE_VERSION, reason, matched=verdict.evidence)]
+
+
+def _examine_shard(shard: int, *, job: _Job) -> Result:
+    rows, candidates = [], []
+    for document in job.corpus.read_part(shard).to_pylist():
+        row = _examine(document, job)
+        rows.append(row)
+        if not row["dropped"]:
+            candidates.append(exact_dedup.candidate(row, row["license_type"], shard))
+    write_parquet(job.examined_path(shard), pa.Table.from_pylist(rows, schema=_EXAMINED))
+    exact_dedup.send_candidates(candidates, job.settings.num_partitions, job.staging.scratch, shard)
+    return {"documents": len(rows)}
+
+
+def _examine(document: dict[str, Any], job: _Job) -> dict[str, Any]:
+    """Apply every rule that looks at one document alone; redact the text when none drops it."""
+    verdict = job.licenses[document["repo"], document["revision"]]
+    fired = license_rule(verdict, job.settings.licenses)
+    fired += check_filters(document["path"], document["content"], job.settings.filters)
+    dropped = bool(fired)
+    content = document["content"]
+    if not dropped and job.settings.redact:
+        redaction = redact(content, job.settings.redact, job.key)
+        content = redaction.text
+        fired += redaction.fired
+    return {
+        **document,
+        "detected_licenses": list(verdict.licenses),
+        "license_type": verdict.license_type,
+        "split": None if dropped else split_of(document["repo"], job.seed, job.settings.split),
+        "content": "" if dropped else content,
+        "text_id": None if dropped else text_digest(content),
+        "fired": [asdict(entry) for entry in fired],
+        "dropped": dropped,
+    }
+
+
+def _write_shard(shard: int, *, job: _Job) -> Result:
+    duplicates = _duplicates_of_shard(job.staging.scratch, shard)
+    documents, ledger, funnel = [], [], _Funnel()
+    for row in pq.read_table(job.examined_path(shard)).to_pylist():
+        edge = duplicates.get((row["repo"], row["revision"], row["path"]))
+        if edge is not None:
+            kept = document_name(edge["kept_repo"], edge["kept_revision"], edge["kept_path"])
+            copy = Fired(exact_dedup.RULE, exact_dedup.VERSION, "exact_duplicate", kept=kept)
+            row["fired"].append(asdict(copy))
+        deciding = _deciding_rule(row, is_duplicate=edge is not None)
+        entry = _ledger_row(row, deciding)
+        ledger.append(entry)
+        funnel.add(entry)
+        if deciding is None:
+            documents.append(row)
+    job.staging.write_table_part("documents", shard, [_only(row, DOCUMENTS) for row in documents])
+    job.staging.write_table_part("ledger", shard, ledger)
+    job.staging.write_table_part("clusters", shard, [duplicates[name] for name in sorted(duplicates)])
+    return funnel.to_json()
+
+
+def _duplicates_of_shard(scratch: Path, shard: int) -> dict[tuple[str, str, str], dict[str, Any]]:
+    files = sorted((scratch / exact_dedup.DUPLICATES_FOLDER / f"shard-{shard:05d}").glob("partition-*.parquet"))
+    edges = [edge for file in files for edge in pq.read_table(file).to_pylist()]
+    return {(edge["repo"], edge["revision"], edge["path"]): edge for edge in edges}
+
+
+def _deciding_rule(row: Mapping[str, Any], *, is_duplicate: bool) -> Mapping[str, Any] | None:
+    """Return what decided a drop: the first rule that fired, which is the first in the order of the funnel."""
+    fired: Sequence[Mapping[str, Any]] = row["fired"]
+    if row["dropped"]:
+        return fired[0]
+    return fired[-1] if is_duplicate else None
+
+
+def _ledger_row(row: Mapping[str, Any], deciding: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = ("repo", "revision", "path", "content_id", "source", "language", "size_bytes", "license_type", "fired")
+    return {
+        **{name: row[name] for name in names},
+        "verdict": "keep" if deciding is None else "drop",
+        "rule": deciding and deciding["rule"],
+        "rule_version": deciding and deciding["version"],
+        "reason": deciding and deciding["reason"],
+        "split": row["split"] if deciding is None else None,
+    }
+
+
+def _only(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    return {name: row[name] for name in schema.names}
+
+
+class _Funnel:
+    """Counts of one shard, by language and outcome, small enough to cross a process border."""
+
+    def __init__(self) -> None:
+        self.files: Counter[tuple[str, str]] = Counter()
+        self.bytes: Counter[tuple[str, str]] = Counter()
+        self.redactions: Counter[str] = Counter()
+        self.splits: Counter[tuple[str, str]] = Counter()
+        self.licenses: Counter[str] = Counter()
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        outcome = entry["reason"] or "keep"
+        self.files[entry["language"], outcome] += 1
+        self.bytes[entry["language"], outcome] += entry["size_bytes"]
+        self.licenses[entry["license_type"]] += 1
+        if outcome == "keep":
+            self.splits[entry["split"], "files"] += 1
+            self.splits[entry["split"], "bytes"] += entry["size_bytes"]
+            self.redactions.update(fired["reason"] for fired in entry["fired"])
+
+    def to_json(self) -> Result:
+        return {
+            "outcomes": [[*key, self.files[key], self.bytes[key]] for key in sorted(self.files)],
+            "redactions": dict(sorted(self.redactions.items())),
+            "splits": [[*key, count] for key, count in sorted(self.splits.items())],
+            "licenses": dict(sorted(self.licenses.items())),
+        }

@@ -1,0 +1,227 @@
+"""Four verbs over shards: map shards, partition by key, reduce a partition, read a table.
+
+A stage is written with pure functions of one shard or partition number. The functions read and write Parquet
+themselves; only small JSON results cross a process border. Each finished shard leaves its result in the stage's
+scratch folder, so a killed stage goes on with the shards that are missing. Nothing depends on the number of workers
+or on the order in which they finish: results come back in the order of the shards.
+
+A process pool runs the functions on one machine. Another runner (Ray) offers the same `run` and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stackwright.artifact import Artifact, Staging, Table, write_json, write_parquet
+from stackwright.errors import EngineError
+from stackwright.log import Progress, SilentProgress, Task
+from stackwright.recipe import Recipe
+
+Result = dict[str, Any]
+"""What a shard function returns: a small JSON object, never text of documents."""
+
+ShardFunction = Callable[[int], Result]
+
+MAX_SHARD_BYTES = 64 * 1024 * 1024
+"""Text in one shard at most."""
+
+PARENT_BYTES = 400 * 1024 * 1024
+WORKER_BYTES = 600 * 1024 * 1024
+"""Resident memory to plan for: the process that leads, and a worker that holds one full shard of text with its tables
+(benchmarks/pipeline_memory.py measures both)."""
+
+
+class Runner(Protocol):
+    """Runs one function over shard numbers and yields results as they finish."""
+
+    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
+        """Yield (index, result) in any order; raises what the function raised."""
+
+
+class InlineRunner:
+    """Runs every shard in this process, one after another."""
+
+    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
+        for index in indices:
+            yield index, function(index)
+
+
+def _start_worker(parent: int) -> None:
+    """Set up a worker: it leaves Ctrl-C to its parent, dies with it, and uses one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan survives a killed build
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)  # the parent died before the call above
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+
+
+@dataclass(frozen=True)
+class ProcessRunner:
+    """Runs shards in a pool of freshly started processes."""
+
+    workers: int
+
+    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
+        # A fresh interpreter inherits no threads and no locks of libraries, which a fork would.
+        pool = ProcessPoolExecutor(
+            max_workers=min(self.workers, len(indices)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+        )
+        with pool:
+            futures = {pool.submit(function, index): index for index in indices}
+            try:
+                yield from self._drain(futures)
+            except BrokenProcessPool as error:
+                lost = sorted(futures[future] for future in futures if not future.done() or future.exception())
+                raise EngineError(
+                    f"a worker died while shards {lost[:8]} were under way (killed, or out of memory)",
+                    "run the same command again with fewer --workers; finished shards are kept",
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    @staticmethod
+    def _drain(futures: Mapping[Future[Result], int]) -> Iterator[tuple[int, Result]]:
+        pending: set[Future[Result]] = set(futures)
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield futures[future], future.result()
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Runs shard functions within a number of workers and a limit of memory.
+
+    `memory_bytes` bounds the peak of the summed resident memory of the process tree: fewer workers run when it does
+    not hold them all, and a limit that holds not even one is refused with the least that works.
+    """
+
+    workers: int = 1
+    memory_bytes: int | None = None
+    progress: Progress = field(default_factory=SilentProgress)
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise EngineError(f"--workers {self.workers} is not positive", "give 1 or more")
+        least = PARENT_BYTES + WORKER_BYTES
+        if self.memory_bytes is not None and self.memory_bytes < least:
+            raise EngineError(
+                f"--memory of {self.memory_bytes} bytes does not hold one worker",
+                f"give at least {-(-least // 1_000_000)}MB",
+            )
+
+    @property
+    def concurrency(self) -> int:
+        """Workers that fit into the memory limit."""
+        if self.memory_bytes is None:
+            return self.workers
+        return min(self.workers, (self.memory_bytes - PARENT_BYTES) // WORKER_BYTES)
+
+    def _runner(self) -> Runner:
+        return InlineRunner() if self.concurrency == 1 else ProcessRunner(self.concurrency)
+
+    def map_shards(self, step: str, function: ShardFunction, num_shards: int, scratch: Path) -> list[Result]:
+        """Run `function(index)` for every shard and return the results in the order of the shards.
+
+        Shards whose result already lies under `scratch/STEP` are not run again. `function` must pickle: a module-level
+        function, with its settings bound by `functools.partial`.
+        """
+        folder = scratch / step
+        task = self.progress.task(step, num_shards, "shards")
+        results = dict(_finished_results(folder, num_shards))
+        task.advance(len(results))
+        missing = [index for index in range(num_shards) if index not in results]
+        for index, result in self._run_missing(function, missing):
+            write_json(folder / f"{index:05d}.json", result)
+            results[index] = result
+            _advance(task, result)
+        return [results[index] for index in range(num_shards)]
+
+    def reduce_partitions(self, step: str, function: ShardFunction, num_partitions: int, scratch: Path) -> list[Result]:
+        """Run `function(partition)` for every partition: `map_shards` over what `partition_by_key` wrote."""
+        return self.map_shards(step, function, num_partitions, scratch)
+
+    def _run_missing(self, function: ShardFunction, missing: Sequence[int]) -> Iterable[tuple[int, Result]]:
+        return self._runner().run(function, missing) if missing else ()
+
+
+def _advance(task: Task, result: Result) -> None:
+    task.advance(1)
+    if "note" in result:
+        task.note(str(result["note"]))
+
+
+def _finished_results(folder: Path, num_shards: int) -> Iterator[tuple[int, Result]]:
+    for index in range(num_shards):
+        path = folder / f"{index:05d}.json"
+        if path.is_file():
+            yield index, json.loads(path.read_text("utf-8"))
+
+
+def partition_of(key: str, num_partitions: int) -> int:
+    """Return the partition of a key: the same on every machine and in every process."""
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "big") % num_partitions
+
+
+def partition_by_key(rows: pa.Table, key: str, num_partitions: int, folder: Path, shard: int) -> None:
+    """Write the rows of one shard into one file per partition of column `key`; called by the shard's own worker."""
+    partitions = [partition_of(value, num_partitions) for value in rows.column(key).to_pylist()]
+    members: dict[int, list[int]] = {}
+    for row, partition in enumerate(partitions):
+        members.setdefault(partition, []).append(row)
+    for partition, indices in sorted(members.items()):
+        write_parquet(folder / f"partition-{partition:05d}" / f"shard-{shard:05d}.parquet", rows.take(indices))
+
+
+def read_partition(folder: Path, partition: int, sort_by: Sequence[str]) -> pa.Table | None:
+    """Return the rows that all shards sent to one partition, sorted by `sort_by`; None when there are none."""
+    files = sorted((folder / f"partition-{partition:05d}").glob("shard-*.parquet"))
+    if not files:
+        return None
+    rows = pa.concat_tables([pq.read_table(file) for file in files])
+    return rows.sort_by([(column, "ascending") for column in sort_by])
+
+
+def read_table(table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the parts of a table one after another, in document order."""
+    for index in range(len(table.parts)):
+        yield table.read_part(index, columns)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything a stage may use. Stages share nothing else."""
+
+    recipe: Recipe
+    inputs: Mapping[str, Artifact]
+    staging: Staging
+    engine: Engine
+
+    @property
+    def progress(self) -> Progress:
+        return self.engine.progress
