@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, cast
 
 import pyarrow as pa
@@ -58,6 +59,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -91,9 +98,34 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     pq.write_table(
         table, temporary, row_group_size=ROW_GROUP_ROWS, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
     )
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(temporary)
     os.replace(temporary, path)
+
+
+class TableFile:
+    """A Parquet file written a few rows at a time; it gets its name when the `with` block ends without an error."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._schema = path, schema
+        self._temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        self._writer = pq.ParquetWriter(
+            self._temporary, schema, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
+        )
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._writer.write_table(_to_table(rows, self._schema), row_group_size=ROW_GROUP_ROWS)
+
+    def __enter__(self) -> TableFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        if kind is None:
+            sync_file(self._temporary)
+            os.replace(self._temporary, self._path)
 
 
 def row_digests(table: pa.Table) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,12 +37,12 @@ def needs_program() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def shared_data() -> Iterator[Path]:
+def shared_data() -> Path:
     """Return the folder of benchmark and PII data, or skip with the reason."""
     folder = os.environ.get("STACKWRIGHT_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("STACKWRIGHT_DATA does not name the folder of benchmark and PII data")
-    yield Path(folder)
+    return Path(folder)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,56 @@
+"""`make demo`: the whole line on this machine, told in the order in which it happens.
+
+Builds the recipe `tiny` into the folder given (runs/tiny), then uses what was made: a continuation, an infilling, the
+reason why a file was left out, and the release loaded by transformers from its folder and from a revision.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+STACKWRIGHT = [sys.executable, "-m", "stackwright"]
+
+
+def show(*arguments: str) -> None:
+    """Print a command as a user would type it, run it, and stop the demo when it fails."""
+    print(f"\n$ stackwright {shlex.join(arguments)}", flush=True)
+    subprocess.run([*STACKWRIGHT, *arguments], check=True)
+
+
+def check_release(release: Path) -> None:
+    """Load the release and an intermediate revision with transformers and compare with our own model."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from stackwright import load_model
+
+    print(f"\n$ python  # transformers loads {release}", flush=True)
+    ours = load_model(release)
+    theirs = AutoModelForCausalLM.from_pretrained(release).eval()
+    tokenizer = AutoTokenizer.from_pretrained(release)
+    ids = torch.randint(0, tokenizer.vocab_size, (2, 64), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        difference = (ours.model(ids) - theirs(ids).logits).abs().max().item()
+    print(f"largest difference between our logits and theirs on random ids: {difference:.1e}")
+    cache = release / "revisions"
+    name = next(cache.glob("models--*")).name.removeprefix("models--").replace("--", "/")
+    revision = min(path.name for path in (cache / f"models--{name.replace('/', '--')}" / "refs").glob("step-*"))
+    AutoModelForCausalLM.from_pretrained(name, revision=revision, cache_dir=cache, local_files_only=True)
+    print(f"revision {revision} of {name} loads as well")
+
+
+def main() -> None:
+    run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny")
+    show("build", "tiny", "--out", str(run))
+    show("generate", str(run), "import os\nimport sys\n\n\ndef main():\n", "--max-new-tokens", "48")
+    suffix = "\n        return self.name\n"
+    show("generate", str(run), "class Item:\n    def __init__(self, name):\n", "--suffix", suffix, "--max-new-tokens", "32")
+    show("explain", str(run), "python-stdlib", "--limit", "3")
+    check_release(run / "release")
+
+
+if __name__ == "__main__":
+    main()

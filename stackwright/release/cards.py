@@ -1,0 +1,283 @@
+"""Model card and dataset card. Every number is read from the run's manifests and reports; this module only formats.
+
+The YAML keys are those that model hubs read (FACTS J2).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the cards say, gathered from the run by `release.stage`."""
+
+    name: str  # owner/name
+    license: str
+    recipe: str
+    version: str  # of stackwright
+    config: Mapping[str, Any]  # config.json of the release
+    train: Mapping[str, Any]  # counts of the train stage
+    train_settings: Mapping[str, Any]
+    data_settings: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]  # counts of the tokenizer stage
+    tokens: Mapping[str, Any]  # counts of the tokens stage
+    report: Mapping[str, Any]  # dataset/report.json
+    evaluation: Mapping[str, Any]  # evaluation/results.json
+    fim: Mapping[str, str]  # spelling of the sentinels
+    revisions: Mapping[str, str]
+    licenses: Sequence[tuple[str, int]]  # SPDX id -> repositories that were kept
+    languages: Mapping[str, Mapping[str, Mapping[str, int]]]  # language -> split -> files and bytes
+    digests: Mapping[str, str]  # stage folder -> digest
+    host: Mapping[str, Any]
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """Return a YAML block between `---` lines. Scalars are written as JSON, which is YAML."""
+    return "---\n" + "\n".join(_yaml_lines(values, 0)) + "\n---\n"
+
+
+def _yaml_lines(value: Any, depth: int) -> list[str]:
+    indent = "  " * depth
+    lines: list[str] = []
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if isinstance(entry, Mapping | list) and entry:
+                lines += [f"{indent}{key}:", *_yaml_lines(entry, depth + isinstance(entry, Mapping))]
+            else:
+                lines.append(f"{indent}{key}: {json.dumps(entry, ensure_ascii=False)}")
+        return lines
+    for entry in value:
+        if isinstance(entry, Mapping | list):
+            first, *rest = _yaml_lines(entry, depth + 1)
+            lines += [f"{indent}- {first.lstrip()}", *rest]
+        else:
+            lines.append(f"{indent}- {json.dumps(entry, ensure_ascii=False)}")
+    return lines
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(" --- " for _ in header) + "|"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def model_card(facts: RunFacts) -> str:
+    """Return README.md of the model folder."""
+    return front_matter(_model_metadata(facts)) + "\n".join(
+        [
+            f"# {facts.name}",
+            _summary(facts),
+            "## Use",
+            _use(facts),
+            "## Limitations",
+            _limitations(facts),
+            "## Training",
+            _training(facts),
+            "## License",
+            _license(facts),
+            "## Citation",
+            f"Built with stackwright {facts.version}, recipe `{facts.recipe}`. Cite the run by its digests:\n",
+            _table(["artefact", "digest"], [(name, f"`{digest}`") for name, digest in facts.digests.items()]),
+            "",
+        ]
+    )
+
+
+def _model_metadata(facts: RunFacts) -> dict[str, Any]:
+    fim = facts.fim
+    infill = f"{fim['prefix']}def add(a, b):\n    total = {fim['suffix']}\n    return total\n{fim['middle']}"
+    metrics = [
+        {"type": "bits_per_byte", "name": f"bits per byte ({name})", "value": round(entry["bits_per_byte"], 4)}
+        for name, entry in facts.evaluation["models"].items()
+    ]
+    return {
+        "pipeline_tag": "text-generation",
+        "inference": False,
+        "widget": [
+            {"text": "def mean(values):", "example_title": "Continue a function", "group": "Python"},
+            {"text": infill, "example_title": "Fill in the middle", "group": "Python"},
+        ],
+        "datasets": [f"{facts.name}-dataset"],
+        "license": facts.license,
+        "library_name": "transformers",
+        "tags": ["code", "fill-in-the-middle", "stackwright"],
+        "model-index": [
+            {
+                "name": facts.name,
+                "results": [
+                    {
+                        "task": {"type": "text-generation"},
+                        "dataset": {"name": f"held-out repositories of {facts.recipe}", "type": "held-out"},
+                        "metrics": metrics,
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _summary(facts: RunFacts) -> str:
+    config, train = facts.config, facts.train
+    return f"""
+A code model of {train["parameters"]:,} parameters with fill-in-the-middle, trained from scratch on
+{train["tokens"]:,} tokens of {facts.report["kept"]["files"]:,} governed files.
+
+{
+        _table(
+            ["", ""],
+            [
+                ("architecture", f"`{config['model_type']}`, {config['n_layer']} layers, width {config['n_embd']}"),
+                (
+                    "attention",
+                    f"{config['n_head']} heads, " + ("multi-query" if config["multi_query"] else "multi-head"),
+                ),
+                ("context", f"{config['n_positions']:,} tokens"),
+                ("vocabulary", f"{facts.tokenizer['vocab_size']:,}, padded to {config['vocab_size']:,}"),
+            ],
+        )
+    }
+"""
+
+
+def _use(facts: RunFacts) -> str:
+    fim = facts.fim
+    size = facts.train["parameters"]
+    footprints = [("float32", 4), ("bfloat16", 2)]
+    return f"""
+### Intended use
+
+Continuing code and filling gaps in it. It is a model of its data, not of instructions.
+
+### Generation
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("PATH/TO/THIS/FOLDER")
+model = AutoModelForCausalLM.from_pretrained("PATH/TO/THIS/FOLDER")
+inputs = tokenizer("def mean(values):", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
+```
+
+Fill in the middle: `{fim["prefix"]}` prefix `{fim["suffix"]}` suffix `{fim["middle"]}`;
+the answer ends at `{fim["eot"]}`.
+
+Intermediate checkpoints are revisions: {", ".join(f"`{name}`" for name in facts.revisions)}. From this folder:
+
+```python
+AutoModelForCausalLM.from_pretrained(
+    "{facts.name}", revision="{next(iter(facts.revisions))}", cache_dir="revisions", local_files_only=True
+)
+```
+
+Weights in memory: {", ".join(f"{name} {size * width / 1e6:.1f} MB" for name, width in footprints)}.
+
+### Attribution and other requirements
+
+The training data is under the licences below, and some of them ask for attribution. Output may repeat training data
+word for word; whoever uses it must then honour the licence of its origin. `dataset/` names repository, path and licence
+of every file.
+"""
+
+
+def _limitations(facts: RunFacts) -> str:
+    models = facts.evaluation["models"]
+    scores = _table(
+        ["on the same held-out bytes", "bits per byte"],
+        [(name, f"{entry['bits_per_byte']:.3f}") for name, entry in models.items()],
+    )
+    return f"""
+{facts.evaluation["headline"]}
+
+{scores}
+
+Scored on {facts.evaluation["num_bytes"]:,} bytes of {facts.evaluation["num_documents"]:,} files of repositories that
+were not trained on ({facts.evaluation["split"]} split). Output may be wrong, insecure, or a copy of training data.
+"""
+
+
+def _training(facts: RunFacts) -> str:
+    train, data, counts = facts.train_settings, facts.data_settings, facts.train
+    dropped = sorted(facts.report["reasons"].items(), key=lambda item: (-item[1]["files"], item[0]))
+    funnel = [("seen", facts.report["seen"]), *dropped, ("kept", facts.report["kept"])]
+    return f"""
+### Data
+
+{_table(["step", "files", "bytes"], [(name, f"{e['files']:,}", f"{e['bytes']:,}") for name, e in funnel])}
+
+Redacted: {", ".join(f"{kind} {count:,}" for kind, count in facts.report["redactions"].items()) or "nothing"}.
+Tokens made: {facts.tokens["tokens"]:,}; trained on: {counts["tokens"]:,}.
+
+### Model
+
+{counts["steps"]:,} steps of {data["seq_len"] * train["micro_batch_size"] * train["grad_accum_steps"]:,} tokens, AdamW,
+learning rate {train["peak_lr"]:g} to {train["min_lr"]:g}, fill-in-the-middle rate {data["fim_rate"]:g} of which
+{data["spm_rate"]:g} in suffix-prefix-middle order, precision {counts["precision"]}.
+
+### Hardware
+
+{facts.host["workers"]} worker processes on one machine, training on {counts["threads"]} CPU threads,
+{facts.host["train_seconds"]:,.0f} s.
+
+### Software
+
+stackwright {facts.version}, torch {counts["torch"]}.
+"""
+
+
+def _license(facts: RunFacts) -> str:
+    rows = [(license_id, repositories) for license_id, repositories in facts.licenses]
+    return f"""
+Weights: `{facts.license}`. Licences of the repositories that were trained on:
+
+{_table(["licence", "repositories"], rows)}
+"""
+
+
+def dataset_card(facts: RunFacts) -> str:
+    """Return README.md of the dataset folder."""
+    from stackwright.release.dataset import STACK_COLUMNS, language_folder
+
+    configs = [
+        {
+            "config_name": language_folder(language),
+            "data_files": [
+                {"split": split, "path": f"data/{language_folder(language)}/{split}.parquet"}
+                for split in sorted(splits)
+            ],
+        }
+        for language, splits in facts.languages.items()
+    ]
+    metadata = {
+        "license": "other",
+        "license_name": "licence-of-each-file",
+        "task_categories": ["text-generation"],
+        "tags": ["code", "stackwright"],
+        "configs": configs,
+    }
+    totals = [
+        (
+            language,
+            f"{sum(entry['files'] for entry in splits.values()):,}",
+            f"{sum(entry['bytes'] for entry in splits.values()):,}",
+            ", ".join(sorted(splits)),
+        )
+        for language, splits in facts.languages.items()
+    ]
+    return (
+        front_matter(metadata)
+        + f"""
+# {facts.name}-dataset
+
+The files that {facts.name} was trained, validated and tested on: {facts.report["kept"]["files"]:,} of
+{facts.report["seen"]["files"]:,} files seen. Redacted values are replaced by placeholders. Each file stays under its own licence (column `max_stars_repo_licenses`).
+
+{_table(["language", "files", "bytes", "splits"], totals)}
+
+Columns: {", ".join(f"`{name}`" for name in STACK_COLUMNS.names)}.
+"""
+    )

@@ -1,0 +1,91 @@
+"""Release: what a run hands out.
+
+In: every artefact of the run. Out: `release/`, which is itself a Hugging Face model folder, with `revisions/` (the
+intermediate checkpoints), `dataset/` (Parquet per language with The Stack's columns) and both cards. The folder is
+read back by the loader that users have before the stage ends.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from stackwright import __version__
+from stackwright.artifact import Artifact
+from stackwright.engine import StageContext
+from stackwright.model.hub import load_model_folder
+from stackwright.release.cards import RunFacts, dataset_card, model_card
+from stackwright.release.dataset import write_dataset
+from stackwright.release.export import REVISIONS_FOLDER, checkpoint_folders, copy_model, write_revisions
+
+FIM_FILE = "fim.json"
+
+
+def run_release(context: StageContext) -> dict[str, Any]:
+    """Run the stage; returns the counts of the manifest."""
+    folder, inputs = context.staging.folder, context.inputs
+    _remove_partial(folder)
+    checkpoints = checkpoint_folders(inputs["checkpoints"].folder)
+    task = context.progress.task("release", 3, "parts")
+    copy_model(checkpoints[-1], folder)
+    revisions = write_revisions(checkpoints, context.recipe.release.name, folder / REVISIONS_FOLDER)
+    task.advance(1)
+    languages = write_dataset(inputs["dataset"].table("documents"), folder / "dataset")
+    task.advance(1)
+    facts = _gather_facts(context, revisions, languages)
+    context.staging.write_text("README.md", model_card(facts))
+    context.staging.write_text("dataset/README.md", dataset_card(facts))
+    load_model_folder(folder)  # what cannot be loaded is not released
+    task.advance(1)
+    return {"revisions": len(revisions), "languages": len(languages), "files": facts.report["kept"]["files"]}
+
+
+def _remove_partial(folder: Path) -> None:
+    """Remove what a killed release left: it is quick to write again and has no finished parts to keep."""
+    for name in (REVISIONS_FOLDER, "dataset"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _read_json(artifact: Artifact, name: str) -> Any:
+    return json.loads((artifact.folder / name).read_text("utf-8"))
+
+
+def _gather_facts(
+    context: StageContext, revisions: dict[str, str], languages: dict[str, dict[str, Counter[str]]]
+) -> RunFacts:
+    inputs, recipe = context.inputs, context.recipe
+    train = inputs["checkpoints"].manifest
+    template = _read_json(inputs["tokenizer"], FIM_FILE)
+    return RunFacts(
+        name=recipe.release.name,
+        license=recipe.release.license,
+        recipe=recipe.name,
+        version=__version__,
+        config=json.loads((context.staging.folder / "config.json").read_text("utf-8")),
+        train=train.counts,
+        train_settings=train.content["config"]["train"],
+        data_settings=train.content["config"]["data"],
+        tokenizer=inputs["tokenizer"].manifest.counts,
+        tokens=inputs["tokens"].manifest.counts,
+        report=_read_json(inputs["dataset"], "report.json"),
+        evaluation=_read_json(inputs["evaluation"], "results.json"),
+        fim=template["spellings"],
+        revisions=revisions,
+        licenses=_licenses(inputs["dataset"]),
+        languages=languages,
+        digests={name: artifact.digest for name, artifact in inputs.items()},
+        host={"workers": train.run["workers"], "train_seconds": train.run["seconds"]},
+    )
+
+
+def _licenses(dataset: Artifact) -> list[tuple[str, int]]:
+    """Return the SPDX ids of the kept repositories with the number of repositories, most frequent first."""
+    rows = dataset.table("documents").read(["repo", "detected_licenses"])
+    licenses: dict[str, set[str]] = {}
+    for repo, ids in zip(rows.column("repo").to_pylist(), rows.column("detected_licenses").to_pylist(), strict=True):
+        licenses.setdefault(repo, set()).update(ids or ())
+    counts = Counter(license_id for ids in licenses.values() for license_id in ids)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
