@@ -41,7 +41,7 @@ def page() -> str:
     for source in (InstalledSource, DirectorySource):
         kind = source.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
         rows = [row for row in rows_of(source) if not row.startswith("| `kind`")]
-        parts += ["", f"### `kind = \"{kind}\"`", "", (source.__doc__ or "").strip(), "", *header, *rows]
+        parts += ["", f'### `kind = "{kind}"`', "", (source.__doc__ or "").strip(), "", *header, *rows]
     return "\n".join(parts) + "\n"
 
 

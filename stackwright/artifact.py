@@ -119,9 +119,7 @@ class TableFile:
     def __enter__(self) -> TableFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._writer.close()
         if kind is None:
             sync_file(self._temporary)
@@ -270,9 +268,7 @@ def _verify_file(folder: Path, name: str, record: Mapping[str, Any], trusted: Se
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing", _remake(folder)) from None
     if status.st_size != record["bytes"]:
-        raise ArtifactError(
-            f"{path} has {status.st_size} bytes where the manifest says {record['bytes']}", _remake(folder)
-        )
+        raise ArtifactError(f"{path} has {status.st_size} bytes where the manifest says {record['bytes']}", _remake(folder))
     if trusted is not None and [status.st_size, status.st_mtime_ns] == list(trusted):
         return
     if file_sha256(path) != record["sha256"]:

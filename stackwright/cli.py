@@ -63,9 +63,11 @@ def main_options(
 ) -> None:
     """From source code to a code model one can answer for."""
     del version
-    logging.basicConfig(
-        format="%(levelname)s %(name)s: %(message)s", level=logging.INFO if verbose else logging.WARNING
-    )
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("stackwright").setLevel(handler.level)
 
 
 @app.command("build")
@@ -77,9 +79,7 @@ def build_command(
         int | None, typer.Option(min=1, help="Processes of the data stages; all cores when not given.")
     ] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the data stages, such as 8GB.")] = None,
-    from_stage: Annotated[
-        str | None, typer.Option("--from", metavar="STAGE", help="Run again from this stage.")
-    ] = None,
+    from_stage: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Run again from this stage.")] = None,
     to_stage: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="Stop after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what would run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
@@ -146,9 +146,7 @@ def generate_command(
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Sample from this many of the likeliest tokens.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
-    stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be repeated.")
-    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the completion and its facts as JSON.")] = False,
 ) -> None:
     r"""Continue a prompt, or fill the gap before `--suffix`, printing the text as it comes.

@@ -113,9 +113,7 @@ class BuildConsole(BuildObserver):
         self._console.print(f"Building [bold]{self._folder}[/bold]")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop_bars()
         self._meter.__exit__(kind, error, trace)
 

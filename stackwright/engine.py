@@ -35,7 +35,8 @@ from stackwright.recipe import Recipe
 Result = dict[str, Any]
 """What a shard function returns: a small JSON object, never text of documents."""
 
-ShardFunction = Callable[[int], Result]
+ShardFunction = Callable[[Any], Result]
+"""A pure function of one shard's description: a number, or what the stage planned for it."""
 
 MAX_SHARD_BYTES = 64 * 1024 * 1024
 """Text in one shard at most."""
@@ -49,16 +50,16 @@ WORKER_BYTES = 600 * 1024 * 1024
 class Runner(Protocol):
     """Runs one function over shard numbers and yields results as they finish."""
 
-    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
-        """Yield (index, result) in any order; raises what the function raised."""
+    def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
+        """Yield (position, result) in any order; raises what the function raised."""
 
 
 class InlineRunner:
     """Runs every shard in this process, one after another."""
 
-    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
-        for index in indices:
-            yield index, function(index)
+    def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
+        for index, shard in shards.items():
+            yield index, function(shard)
 
 
 def _start_worker(parent: int) -> None:
@@ -78,16 +79,16 @@ class ProcessRunner:
 
     workers: int
 
-    def run(self, function: ShardFunction, indices: Sequence[int]) -> Iterator[tuple[int, Result]]:
+    def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
         # A fresh interpreter inherits no threads and no locks of libraries, which a fork would.
         pool = ProcessPoolExecutor(
-            max_workers=min(self.workers, len(indices)),
+            max_workers=min(self.workers, len(shards)),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
             initargs=(os.getpid(),),
         )
         with pool:
-            futures = {pool.submit(function, index): index for index in indices}
+            futures = {pool.submit(function, shard): index for index, shard in shards.items()}
             try:
                 yield from self._drain(futures)
             except BrokenProcessPool as error:
@@ -145,28 +146,28 @@ class Engine:
     def _runner(self) -> Runner:
         return InlineRunner() if self.concurrency == 1 else ProcessRunner(self.concurrency)
 
-    def map_shards(self, step: str, function: ShardFunction, num_shards: int, scratch: Path) -> list[Result]:
-        """Run `function(index)` for every shard and return the results in the order of the shards.
+    def map_shards(self, step: str, function: ShardFunction, shards: Sequence[Any], scratch: Path) -> list[Result]:
+        """Run `function(shard)` for every shard and return the results in the order of the shards.
 
-        Shards whose result already lies under `scratch/STEP` are not run again. `function` must pickle: a module-level
-        function, with its settings bound by `functools.partial`.
+        Shards whose result already lies under `scratch/STEP` are not run again. `function` and shards must pickle: a
+        module-level function, with its settings bound by `functools.partial`.
         """
         folder = scratch / step
-        task = self.progress.task(step, num_shards, "shards")
-        results = dict(_finished_results(folder, num_shards))
+        task = self.progress.task(step, len(shards), "shards")
+        results = dict(_finished_results(folder, len(shards)))
         task.advance(len(results))
-        missing = [index for index in range(num_shards) if index not in results]
+        missing = {index: shard for index, shard in enumerate(shards) if index not in results}
         for index, result in self._run_missing(function, missing):
             write_json(folder / f"{index:05d}.json", result)
             results[index] = result
             _advance(task, result)
-        return [results[index] for index in range(num_shards)]
+        return [results[index] for index in range(len(shards))]
 
     def reduce_partitions(self, step: str, function: ShardFunction, num_partitions: int, scratch: Path) -> list[Result]:
         """Run `function(partition)` for every partition: `map_shards` over what `partition_by_key` wrote."""
-        return self.map_shards(step, function, num_partitions, scratch)
+        return self.map_shards(step, function, range(num_partitions), scratch)
 
-    def _run_missing(self, function: ShardFunction, missing: Sequence[int]) -> Iterable[tuple[int, Result]]:
+    def _run_missing(self, function: ShardFunction, missing: Mapping[int, Any]) -> Iterable[tuple[int, Result]]:
         return self._runner().run(function, missing) if missing else ()
 
 

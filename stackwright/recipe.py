@@ -94,9 +94,7 @@ class CurateSettings(Section):
         ("email", "ip_address", "private_key"), description="kinds of personal data and secrets replaced in the text"
     )
     split: SplitSettings = SplitSettings()
-    num_partitions: PositiveInt = Field(
-        16, description="partitions of the deduplication; never derived from the machine"
-    )
+    num_partitions: PositiveInt = Field(16, description="partitions of the deduplication; never derived from the machine")
 
 
 class TokenizerSettings(Section):
@@ -137,9 +135,7 @@ class ModelSettings(Section):
     max_seq_len: PositiveInt = Field(512, description="learned positions, and so the context")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of LayerNorm")
     dropout: Fraction = Field(0.0, description="dropout of attention, residual and embedding")
-    init_std: float | None = Field(
-        None, gt=0, description="standard deviation of the weights; 1/sqrt(width) when not set"
-    )
+    init_std: float | None = Field(None, gt=0, description="standard deviation of the weights; 1/sqrt(width) when not set")
     tied_embeddings: bool = Field(True, description="the output head shares the embedding's weights")
     vocab_multiple: PositiveInt = Field(128, description="the embedding is padded up to a multiple of this")
 
@@ -163,9 +159,7 @@ class TrainSettings(Section):
     peak_lr: float = Field(1e-3, gt=0, description="learning rate after warm-up")
     min_lr: float = Field(1e-4, ge=0, description="learning rate at the end of the cosine")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(50, description="steps of linear warm-up")
-    decay_steps: PositiveInt | None = Field(
-        None, description="step at which the cosine reaches min_lr; steps when not set"
-    )
+    decay_steps: PositiveInt | None = Field(None, description="step at which the cosine reaches min_lr; steps when not set")
     beta1: Fraction = Field(0.9, description="AdamW beta 1")
     beta2: Fraction = Field(0.95, description="AdamW beta 2")
     adam_eps: float = Field(1e-8, gt=0, description="AdamW epsilon")
@@ -215,9 +209,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _sample_fits_context(self) -> Recipe:
         if self.data.seq_len > self.model.max_seq_len:
-            raise ValueError(
-                f"data.seq_len {self.data.seq_len} must not exceed model.max_seq_len {self.model.max_seq_len}"
-            )
+            raise ValueError(f"data.seq_len {self.data.seq_len} must not exceed model.max_seq_len {self.model.max_seq_len}")
         return self
 
 

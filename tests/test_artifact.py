@@ -51,14 +51,10 @@ def test_rows_come_back_in_order_and_are_counted(tmp_path: Path) -> None:
 
 def test_digest_of_rows_does_not_depend_on_parts(tmp_path: Path) -> None:
     one, three = make(tmp_path / "a", ROWS), make(tmp_path / "b", ROWS, parts=3)
-    assert (
-        one.manifest.content["tables"]["files"]["rows_sha256"]
-        == three.manifest.content["tables"]["files"]["rows_sha256"]
-    )
+    assert one.manifest.content["tables"]["files"]["rows_sha256"] == three.manifest.content["tables"]["files"]["rows_sha256"]
     changed = make(tmp_path / "c", [*ROWS[:-1], {"path": "file039", "size": 40}])
     assert (
-        changed.manifest.content["tables"]["files"]["rows_sha256"]
-        != one.manifest.content["tables"]["files"]["rows_sha256"]
+        changed.manifest.content["tables"]["files"]["rows_sha256"] != one.manifest.content["tables"]["files"]["rows_sha256"]
     )
 
 

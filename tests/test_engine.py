@@ -59,33 +59,33 @@ def count_words(partition: int, *, folder: Path) -> Result:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_shards(tmp_path: Path, workers: int) -> None:
-    results = Engine(workers).map_shards("square", square, 7, tmp_path)
+    results = Engine(workers).map_shards("square", square, range(7), tmp_path)
     assert [result["value"] for result in results] == [index * index for index in range(7)]
     assert (len({result["process"] for result in results} - {os.getpid()}) > 0) == (workers > 1)
 
 
 def test_finished_shards_are_not_run_again(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shard two is bad"):
-        Engine(1).map_shards("step", fail_on_two, 4, tmp_path)
+        Engine(1).map_shards("step", fail_on_two, range(4), tmp_path)
     ran = tmp_path / "ran"
     ran.mkdir()
-    results = Engine(1).map_shards("step", partial(note_run, folder=ran), 4, tmp_path)
+    results = Engine(1).map_shards("step", partial(note_run, folder=ran), range(4), tmp_path)
     assert [result["value"] for result in results] == [0, 1, 2, 3]
     assert sorted(path.name.split("-")[1] for path in ran.iterdir()) == ["2", "3"]
 
 
 def test_a_half_written_result_counts_as_missing(tmp_path: Path) -> None:
-    Engine(1).map_shards("step", square, 2, tmp_path)
+    Engine(1).map_shards("step", square, range(2), tmp_path)
     os.rename(tmp_path / "step" / "00001.json", tmp_path / "step" / ".00001.json.tmp-1")
     ran = tmp_path / "ran"
     ran.mkdir()
-    Engine(1).map_shards("step", partial(note_run, folder=ran), 2, tmp_path)
+    Engine(1).map_shards("step", partial(note_run, folder=ran), range(2), tmp_path)
     assert [path.name.split("-")[1] for path in ran.iterdir()] == ["1"]
 
 
 def test_a_killed_worker_is_named_and_nothing_hangs(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"a worker died while shards .*; run the same command again with fewer"):
-        Engine(2).map_shards("step", die_on_two, 4, tmp_path)
+        Engine(2).map_shards("step", die_on_two, range(4), tmp_path)
 
 
 def test_partitions_hold_every_row_once_and_equal_keys_meet(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_partitions_hold_every_row_once_and_equal_keys_meet(tmp_path: Path) -> N
     for workers in (1, 2):
         scratch = tmp_path / str(workers)
         engine = Engine(workers)
-        engine.map_shards("send", partial(send_words, folder=scratch / "words"), 5, scratch)
+        engine.map_shards("send", partial(send_words, folder=scratch / "words"), range(5), scratch)
         results = engine.reduce_partitions("count", partial(count_words, folder=scratch / "words"), 3, scratch)
         found[workers] = [result["words"] for result in results]
     assert found[1] == found[2]

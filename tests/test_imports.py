@@ -72,9 +72,7 @@ def test_imports_point_only_up_the_list_of_layers(path: Path) -> None:
 
 def modules_loaded_by(code: str) -> set[str]:
     program = f"import sys\n{code}\nprint(*sorted(name.partition('.')[0] for name in sys.modules))"
-    return set(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    )
+    return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
 
 
 @pytest.mark.parametrize("command", [[], ["build"], ["explain"], ["generate"]])

@@ -100,9 +100,7 @@ def sections_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any
     return found
 
 
-@pytest.mark.parametrize(
-    ("key", "field"), sections_of(Recipe), ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("key", "field"), sections_of(Recipe), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_key_is_described_and_documented(key: str, field: Any) -> None:
     assert field.description, f"{key} has no description"
     page = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text("utf-8")

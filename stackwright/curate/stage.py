@@ -69,12 +69,12 @@ def run_curate(context: StageContext) -> dict[str, Any]:
         key=load_redaction_key() if settings.redact else b"",
         staging=context.staging,
     )
-    num_shards, scratch, engine = len(job.corpus.parts), context.staging.scratch, context.engine
-    engine.map_shards("examine", partial(_examine_shard, job=job), num_shards, scratch)
+    shards, scratch, engine = range(len(job.corpus.parts)), context.staging.scratch, context.engine
+    engine.map_shards("examine", partial(_examine_shard, job=job), shards, scratch)
     if settings.exact_dedup:
         reducer = partial(exact_dedup.reduce_partition, scratch=scratch)
         engine.reduce_partitions("dedup", reducer, settings.num_partitions, scratch)
-    results = engine.map_shards("write", partial(_write_shard, job=job), num_shards, scratch)
+    results = engine.map_shards("write", partial(_write_shard, job=job), shards, scratch)
     report = build_report(corpus.table("ledger"), results)
     if report["kept"]["files"] == 0:
         raise DataError(
@@ -119,7 +119,7 @@ def _examine(document: dict[str, Any], job: _Job) -> dict[str, Any]:
     """Apply every rule that looks at one document alone; redact the text when none drops it."""
     verdict = job.licenses[document["repo"], document["revision"]]
     fired = license_rule(verdict, job.settings.licenses)
-    fired += check_filters(document["path"], document["content"], job.settings.filters)
+    fired += check_filters(document, job.settings.filters)
     dropped = bool(fired)
     content = document["content"]
     if not dropped and job.settings.redact:

@@ -83,15 +83,13 @@ class _Ledger:
         ):
             self._database.from_parquet(_files(artifact, table)).create_view(name)
         self._database.execute(
-            "create view files as select 'collect' as stage, * from seen "
-            "union all select 'curate' as stage, * from judged"
+            "create view files as select 'collect' as stage, * from seen union all select 'curate' as stage, * from judged"
         )
 
     def rows(self, condition: str, values: Sequence[str], limit: int) -> list[dict[str, Any]]:
         # Dropped and evidenced files first: they are what people ask about.
         return self._query(
-            f"select * from files where {condition} "
-            f"order by verdict, len(fired) = 0, repo, revision, path limit {limit:d}",
+            f"select * from files where {condition} order by verdict, len(fired) = 0, repo, revision, path limit {limit:d}",
             values,
         )
 
@@ -117,9 +115,7 @@ class _Ledger:
         return [row["repo"] for row in self._query("select distinct repo from files order by repo", ())]
 
     def paths(self, repo: str) -> list[str]:
-        return [
-            row["path"] for row in self._query("select distinct path from files where repo = ? order by path", (repo,))
-        ]
+        return [row["path"] for row in self._query("select distinct path from files where repo = ? order by path", (repo,))]
 
     def _query(self, query: str, values: Sequence[str]) -> list[dict[str, Any]]:
         result = self._database.execute(query, list(values))

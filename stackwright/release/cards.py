@@ -246,8 +246,7 @@ def dataset_card(facts: RunFacts) -> str:
         {
             "config_name": language_folder(language),
             "data_files": [
-                {"split": split, "path": f"data/{language_folder(language)}/{split}.parquet"}
-                for split in sorted(splits)
+                {"split": split, "path": f"data/{language_folder(language)}/{split}.parquet"} for split in sorted(splits)
             ],
         }
         for language, splits in facts.languages.items()

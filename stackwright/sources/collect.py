@@ -1,0 +1,201 @@
+"""Collect: from sources to the corpus.
+
+In: the sources of the recipe. Out: `documents` (every admitted file with its text), `ledger` (one row for each file that
+was seen and not admitted), `repositories` (what each declares). All files, sorted by document, are cut into
+`collect.num_shards` runs of about equal bytes, so tables are sorted and no shard depends on the machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+from stackwright.artifact import Staging
+from stackwright.document import DOCUMENTS, LEDGER, REPOSITORIES, document_name
+from stackwright.engine import MAX_SHARD_BYTES, Result, StageContext
+from stackwright.errors import DataError, SourceError
+from stackwright.recipe import InstalledSource, Recipe, Source
+from stackwright.sources.directory import list_directory
+from stackwright.sources.installed import list_installed
+from stackwright.sources.reading import Admitted, Refused, read_file
+from stackwright.sources.repository import FileEntry, Repository, listing_digest
+
+TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "repositories": REPOSITORIES}
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A run of consecutive files of one repository."""
+
+    repository: Repository  # without its files
+    files: tuple[FileEntry, ...]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What one worker collects."""
+
+    index: int
+    slices: tuple[_Slice, ...]
+
+
+def list_repositories(sources: Sequence[Source]) -> list[Repository]:
+    """List every source, sorted by (repo, revision). Raises `SourceError` when two sources hold one repository twice."""
+    found: dict[tuple[str, str], Repository] = {}
+    for source in sources:
+        listed = list_installed(source) if isinstance(source, InstalledSource) else list_directory(source)
+        for repository in listed:
+            name = (repository.repo, repository.revision)
+            if name in found:
+                raise SourceError(
+                    f"repository {repository.repo}@{repository.revision} comes from two sources of the recipe",
+                    "remove one of them, or rename the folder",
+                )
+            found[name] = repository
+    return [found[name] for name in sorted(found)]
+
+
+@lru_cache(maxsize=1)
+def _listed(sources: tuple[Source, ...]) -> tuple[Repository, ...]:
+    """List once per build: the key of the stage and the stage itself use the same listing."""
+    return tuple(list_repositories(sources))
+
+
+def collect_fingerprint(recipe: Recipe) -> str:
+    """Return a digest of the listing of the sources: part of the stage's key, since files change without the recipe."""
+    _listed.cache_clear()
+    return listing_digest(_listed(recipe.sources))
+
+
+def run_collect(context: StageContext) -> dict[str, Any]:
+    """Run the stage; returns the counts of the manifest. Raises `DataError` when no file is admitted."""
+    settings = context.recipe.collect
+    repositories = _listed(context.recipe.sources)
+    planned = plan_shards(repositories, settings.num_shards, settings.max_file_bytes)
+    shards = [_Shard(index, tuple(slices)) for index, slices in enumerate(planned)]
+    context.staging.write_table_part("repositories", 0, [_repository_row(repository) for repository in repositories])
+    worker = partial(_collect_shard, max_file_bytes=settings.max_file_bytes, staging=context.staging)
+    results = context.engine.map_shards("collect", worker, shards, context.staging.scratch)
+    reasons: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    for result in results:
+        reasons.update(result["reasons"])
+        languages.update(result["languages"])
+    documents = sum(result["documents"] for result in results)
+    if documents == 0:
+        raise DataError(_nothing_admitted(len(repositories), reasons), "check the sources of the recipe")
+    return {
+        "repositories": len(repositories),
+        "documents": documents,
+        "bytes": sum(result["bytes"] for result in results),
+        "refused": sum(reasons.values()),
+        "reasons": dict(sorted(reasons.items())),
+        "languages": dict(sorted(languages.items())),
+    }
+
+
+def _nothing_admitted(num_repositories: int, reasons: Counter[str]) -> str:
+    if not reasons:
+        return f"the sources hold {num_repositories} repositories and not one file"
+    shown = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3))
+    return f"none of {sum(reasons.values())} files was admitted ({shown})"
+
+
+def plan_shards(repositories: Sequence[Repository], num_shards: int, max_file_bytes: int) -> list[list[_Slice]]:
+    """Cut all files, in document order, into `num_shards` runs of about equal bytes of what may be admitted.
+
+    Raises:
+        DataError: a shard would hold more than 64 MB of text; the message gives the number of shards that is enough.
+    """
+    files = [(repository, entry) for repository in repositories for entry in repository.files]
+    weights = [_weight(entry, max_file_bytes) for _, entry in files]
+    total = sum(weights)
+    if total / num_shards > MAX_SHARD_BYTES - max_file_bytes:
+        enough = -(-total // (MAX_SHARD_BYTES - max_file_bytes))
+        raise DataError(
+            f"{total} bytes in {num_shards} shards are more than {MAX_SHARD_BYTES} a shard",
+            f"set collect.num_shards to {enough} or more",
+        )
+    shards: list[list[_Slice]] = [[] for _ in range(num_shards)]
+    groups: dict[tuple[int, str, str], tuple[Repository, list[FileEntry]]] = {}
+    before = 0
+    for (repository, entry), weight in zip(files, weights, strict=True):
+        shard = min(before * num_shards // max(total, 1), num_shards - 1)
+        group = groups.setdefault((shard, repository.repo, repository.revision), (repository, []))
+        group[1].append(entry)
+        before += weight
+    for (shard, _, _), (repository, entries) in groups.items():
+        shards[shard].append(_Slice(_without_files(repository), tuple(entries)))
+    return shards
+
+
+def _weight(entry: FileEntry, max_file_bytes: int) -> int:
+    return entry.size_bytes if entry.problem is None and entry.size_bytes <= max_file_bytes else 0
+
+
+def _without_files(repository: Repository) -> Repository:
+    return Repository(**{**vars(repository), "files": ()})
+
+
+def _repository_row(repository: Repository) -> dict[str, Any]:
+    return {name: getattr(repository, name) for name in REPOSITORIES.names}
+
+
+def _collect_shard(shard: _Shard, *, max_file_bytes: int, staging: Staging) -> Result:
+    documents, ledger = [], []
+    for piece in shard.slices:
+        for entry in piece.files:
+            outcome = read_file(entry, max_file_bytes)
+            if isinstance(outcome, Admitted):
+                documents.append(_document_row(piece.repository, entry, outcome))
+            else:
+                ledger.append(_ledger_row(piece.repository, entry, outcome))
+    staging.write_table_part("documents", shard.index, documents)
+    staging.write_table_part("ledger", shard.index, ledger)
+    return {
+        "documents": len(documents),
+        "bytes": sum(row["size_bytes"] for row in documents),
+        "reasons": dict(Counter(row["reason"] for row in ledger)),
+        "languages": dict(Counter(row["language"] for row in documents)),
+    }
+
+
+def _document_row(repository: Repository, entry: FileEntry, admitted: Admitted) -> dict[str, Any]:
+    return {
+        **vars(admitted),
+        "repo": repository.repo,
+        "revision": repository.revision,
+        "revision_date": repository.revision_date,
+        "path": entry.path,
+        "source": repository.source,
+        "stars": None,
+        "forks": None,
+        "detected_licenses": None,
+        "license_type": None,
+        "split": None,
+        "text_id": None,
+    }
+
+
+def _ledger_row(repository: Repository, entry: FileEntry, refused: Refused) -> dict[str, Any]:
+    fired = refused.fired
+    assert fired.reason, document_name(repository.repo, repository.revision, entry.path)
+    return {
+        "repo": repository.repo,
+        "revision": repository.revision,
+        "path": entry.path,
+        "content_id": refused.content_id,
+        "source": repository.source,
+        "language": refused.language,
+        "size_bytes": entry.size_bytes,
+        "verdict": "drop",
+        "rule": fired.rule,
+        "rule_version": fired.version,
+        "reason": fired.reason,
+        "split": None,
+        "license_type": None,
+        "fired": [asdict(fired)],
+    }
