@@ -1,8 +1,8 @@
 """The licence verdict: from what a repository declares to permissive, non_permissive or no_license.
 
 In: an SPDX expression, or the informal name that package metadata holds. Out: a `LicenseVerdict`. `OR` takes the best of
-its parts and `AND` the worst; a known exception (`WITH`) leaves the class of its licence. What is not in the table is unknown,
-and unknown is never permissive. Nothing declared is no_license; NOASSERTION is non_permissive (FACTS K 18).
+and `AND` the worst; a known exception (`WITH`) leaves the class of its licence. What is not in the table is unknown, and
+unknown is never permissive. Nothing declared is no_license; NOASSERTION is non_permissive (FACTS K 18).
 """
 
 from __future__ import annotations

@@ -273,7 +273,8 @@ def dataset_card(facts: RunFacts) -> str:
 # {facts.name}-dataset
 
 The files that {facts.name} was trained, validated and tested on: {facts.report["kept"]["files"]:,} of
-{facts.report["seen"]["files"]:,} files seen. Redacted values are replaced by placeholders. Each file stays under its own licence (column `max_stars_repo_licenses`).
+{facts.report["seen"]["files"]:,} files seen. Redacted values are replaced by placeholders.
+Each file stays under its own licence (column `max_stars_repo_licenses`).
 
 {_table(["language", "files", "bytes", "splits"], totals)}
 
