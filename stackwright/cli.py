@@ -167,7 +167,8 @@ def generate_command(
         stop=tuple(stop or ()),
     )
     loaded = load_model(model)
-    prompt_ids = build_prompt(loaded.tokenizer, text, suffix)
+    room = loaded.backend.max_seq_len - settings.max_new_tokens
+    prompt_ids = build_prompt(loaded.tokenizer, text, suffix, room)
     if as_json:
         _print_json(complete(loaded.backend, loaded.tokenizer, prompt_ids, settings).to_json())
         return

@@ -62,22 +62,26 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Open a tokenizer folder. Raises `TokenizerError` when a file is missing or damaged."""
-        path, template_path = folder / TOKENIZER_FILE, folder / TEMPLATE_FILE
-        for file in (path, template_path):
+        """Open a tokenizer folder of ours. Raises `TokenizerError` when a file is missing or damaged."""
+        template_path = folder / TEMPLATE_FILE
+        for file in (folder / TOKENIZER_FILE, template_path):
             if not file.is_file():
                 raise TokenizerError(
                     f"{folder} has no {file.name}", "give a folder that stackwright's tokenizer stage wrote"
                 )
         try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
             template = FimTemplate.from_json(json.loads(template_path.read_text("utf-8"))["spellings"])
-        except TokenizerError:
-            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise TokenizerError(f"{template_path} is damaged ({error})", "train the tokenizer again") from error
+        return cls.from_file(folder / TOKENIZER_FILE, template)
+
+    @classmethod
+    def from_file(cls, path: Path, template: FimTemplate) -> Tokenizer:
+        """Open a `tokenizer.json` whose sentinels are those of `template`."""
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises a bare Exception for any damage
-            raise TokenizerError(
-                f"{path} or {template_path.name} is damaged ({error})", "train the tokenizer again"
-            ) from error
+            raise TokenizerError(f"{path} is damaged ({error})", "train the tokenizer again") from error
         return cls(backend, template, file_sha256(path))
 
     @property
