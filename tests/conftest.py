@@ -9,17 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from stackwright.build import build
+from tests.corpus import make_repositories, small_recipe
+
 _missing_programs: set[str] = set()
+
+
+def _redaction_key(factory: pytest.TempPathFactory) -> Path:
+    path = factory.getbasetemp() / "redaction.key"
+    if not path.exists():
+        path.write_bytes(b"k" * 32)
+        path.chmod(0o600)
+    return path
 
 
 @pytest.fixture(autouse=True)
 def _own_redaction_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test redacts under one fixed key and leaves the user's own alone."""
-    path = tmp_path_factory.getbasetemp() / "redaction.key"
-    if not path.exists():
-        path.write_bytes(b"k" * 32)
-        path.chmod(0o600)
-    monkeypatch.setenv("STACKWRIGHT_KEY_FILE", str(path))
+    monkeypatch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
 
 
 @pytest.fixture
@@ -48,3 +55,25 @@ def shared_data() -> Path:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for program in sorted(_missing_programs):
         terminalreporter.write_line(f"not run: {program}")
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small repositories; tests do not change it."""
+    return make_repositories(tmp_path_factory.mktemp("world") / "repositories")
+
+
+@pytest.fixture(scope="session")
+def finished_run(repositories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of every stage over the small repositories; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
+        build(small_recipe(repositories), folder, workers=1)
+    return folder
+
+
+@pytest.fixture
+def run_copy(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may damage."""
+    return Path(shutil.copytree(finished_run, tmp_path / "copy"))

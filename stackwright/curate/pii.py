@@ -61,11 +61,11 @@ _FILE_ENDING = re.compile(
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rf"(?<![\w.+-]){_OCTET}(?:\.{_OCTET}){{3}}(?![\w.-]*\.\d)(?![\w-])", re.ASCII)
 _IPV6 = re.compile(
-    r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|:(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,5})?)?(?![\w:.])",
+    r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|:(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,5})?)?(?![\w:]|\.\w)",
     re.ASCII,
 )
 _VERSION_BEFORE = re.compile(
-    r"(?:version|release|ver|rev|build|section|oid|pep|rfc|clause|v|§)s?[\s\"'=:(.<>~!]*$", re.IGNORECASE
+    r"(?<![a-z])(?:version|release|ver|rev|build|section|oid|pep|rfc|clause|v|§)s?[\s\"'=:(.<>~!_]*$", re.IGNORECASE
 )
 _SERVER_NEAR = re.compile(r"dns|server", re.IGNORECASE)
 _DATE_LIKE = re.compile(r"^(?:19|20)?\d{2}\.(?:0?[1-9]|1[0-2])\.(?:0?[1-9]|[12]\d|3[01])\.")
@@ -73,7 +73,7 @@ _CONTEXT = 100
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?P<name>(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?)-----")
 _KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=:,.\-\s\"'`\\]|\\n)*", re.ASCII)
-_LEAST_KEY_CHARACTERS = 64
+_LEAST_KEY_CHARACTERS, _MOST_KEY_CHARACTERS = 64, 20_000
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,15 @@ def _names_somebody(value: str) -> bool:
 def _private_keys(text: str) -> Iterator[Span]:
     if "PRIVATE KEY" not in text:
         return
-    for match in _KEY_BEGIN.finditer(text):
-        end_mark = f"-----END {match['name']}-----"
-        end = text.find(end_mark, match.end())
-        body = _KEY_BODY.match(text, match.end())
+    begins = list(_KEY_BEGIN.finditer(text))
+    starts = [*(match.start() for match in begins), len(text)]
+    for match, next_begin in zip(begins, starts[1:], strict=True):
+        # A block ends before the next one, and no key is longer: so the whole search looks at each character twice.
+        limit = min(next_begin, match.end() + _MOST_KEY_CHARACTERS)
+        body = _KEY_BODY.match(text, match.end(), limit)
         assert body is not None
+        end_mark = f"-----END {match['name']}-----"
+        end = text.find(end_mark, match.end(), limit)
         is_whole = 0 <= end <= body.end()  # else the end was cut off
         stop = end + len(end_mark) if is_whole else body.end()
         if len(re.sub(r"[^A-Za-z0-9+/]", "", text[match.end() : stop])) >= _LEAST_KEY_CHARACTERS:

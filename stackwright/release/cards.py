@@ -32,7 +32,6 @@ class RunFacts:
     licenses: Sequence[tuple[str, int]]  # SPDX id -> repositories that were kept
     languages: Mapping[str, Mapping[str, Mapping[str, int]]]  # language -> split -> files and bytes
     digests: Mapping[str, str]  # stage folder -> digest
-    host: Mapping[str, Any]
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
@@ -220,8 +219,7 @@ learning rate {train["peak_lr"]:g} to {train["min_lr"]:g}, fill-in-the-middle ra
 
 ### Hardware
 
-{facts.host["workers"]} worker processes on one machine, training on {counts["threads"]} CPU threads,
-{facts.host["train_seconds"]:,.0f} s.
+{counts["threads"]} CPU threads of one machine ({counts["processor"]}).
 
 ### Software
 

@@ -77,7 +77,6 @@ def _gather_facts(
         licenses=_licenses(inputs["dataset"]),
         languages=languages,
         digests={name: artifact.digest for name, artifact in inputs.items()},
-        host={"workers": train.run["workers"], "train_seconds": train.run["seconds"]},
     )
 
 
