@@ -93,8 +93,9 @@ def split_broken_edges(piece: list[int], codec: Codec) -> tuple[list[int], list[
     # A broken character holds at most three bytes, so at most three tokens reach into it.
     for index in range(len(piece) - 1, max(start, len(piece) - 4) - 1, -1):
         pending = codec.token_bytes(piece[index]) + pending
-        if _ends_inside_character(pending):
+        if _ends_inside_character(pending):  # the token with the character's first byte
             stop = index
+            break
     return piece[:start], piece[start:stop]
 
 
