@@ -1,0 +1,157 @@
+"""What the documents say is what the code does: commands run, pages are current, columns and files are named."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import duckdb
+import pytest
+
+from stackwright.artifact import load_artifact
+from stackwright.build import STAGES
+from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, REPOSITORIES
+from stackwright.sources.collect import TABLES as CORPUS_TABLES
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return (page, command) of every console line that calls stackwright."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "console"):
+            for line in block.splitlines():
+                match = re.match(r"\$ (?:\.venv/bin/)?(stackwright .*)", line)
+                if match:
+                    found.append((page.name, match[1]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def workplace(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the documents' paths exist: a run under the name tiny, and some code."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "tiny").symlink_to(finished_run)
+    (folder / "my" / "code").mkdir(parents=True)
+    (folder / "my" / "code" / "a.py").write_text("x = 1\n")
+    return folder
+
+
+# Commands that would build from this machine's whole environment are run as a dry run: CI builds it for real in the demo.
+# The documents' own targets are those of a run of `tiny`; the small run of the tests stands in for it.
+STAND_INS = {
+    "python-stdlib:this.py": "traps:long.js",
+    "python-stdlib": "traps",
+    "numpy:numpy/version.py": "traps:long.js",
+    "numpy": "traps",
+}
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_commands_in_the_documents_run(page: str, command: str, workplace: Path) -> None:
+    arguments = [STAND_INS.get(word, word) for word in shlex.split(command, comments=True)][1:]
+    if arguments[0] == "build":
+        arguments.append("--dry-run")
+    if "RECIPE" in arguments:
+        arguments[arguments.index("RECIPE")] = "tiny"
+    result = subprocess.run(
+        [sys.executable, "-m", "stackwright", *arguments],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert result.returncode == 0, f"{page}: {command}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_sql_in_the_documents_runs(page: Path, monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
+    monkeypatch.chdir(workplace)
+    for query in blocks(page, "sql"):
+        assert duckdb.sql(query).fetchall() is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_documents_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    for code in blocks(page, "python"):
+        # The README's example builds `tiny` from the whole environment: here its run is the small one.
+        short = code.replace('stackwright.build(recipe, Path("runs/quick"))', "[]").replace("runs/quick", "runs/tiny")
+        short = short.replace('"python-stdlib"', '"traps"')
+        exec(compile(short, page.name, "exec"), {})  # noqa: S102 - our own documents
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_recipes_page_is_current() -> None:
+    assert (ROOT / "docs" / "recipes.md").read_text("utf-8") == load_script("make_recipes_page").page()
+
+
+def test_every_column_is_documented() -> None:
+    page = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+    for schema in (DOCUMENTS, LEDGER, REPOSITORIES):
+        for name in schema.names:
+            assert f"`{name}`" in page, name
+    for name in CLUSTERS.names:
+        assert name.removeprefix("kept_") in page
+    assert set(CORPUS_TABLES) == {"documents", "ledger", "repositories"}
+
+
+def test_every_stage_and_reason_is_documented(finished_run: Path) -> None:
+    page = (ROOT / "docs" / "stages.md").read_text("utf-8")
+    for stage in STAGES:
+        assert f"## {stage.name}" in page
+        assert f"`{stage.folder}/`" in page
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "stackwright").rglob("*.py"))
+    for reason in load_artifact(finished_run / "corpus").manifest.counts["reasons"]:
+        assert reason in source
+        assert f"`{reason}`" in page, reason
+
+
+def test_manifest_fields_are_documented(finished_run: Path) -> None:
+    page = (ROOT / "docs" / "run-folder.md").read_text("utf-8")
+    manifest = load_artifact(finished_run / "dataset").manifest
+    for name in manifest.content:
+        assert f"content.{name}" in page, name
+
+
+def test_no_path_of_a_machine_and_no_registry_is_named() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/[\w.]|pypi\.org|registry\.npmjs|deb\.debian")
+    for name in files:
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            match = pattern.search(path.read_text("utf-8", "replace"))
+            assert match is None, f"{name}: {match}"
+
+
+def test_the_demo_uses_the_commands_it_prints() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert load_script("demo").STACKWRIGHT[-1] == "stackwright"
