@@ -6,21 +6,25 @@ Everything heavy is imported inside the commands, so that `--help` answers at on
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import logging
 import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
 from stackwright import __version__
 from stackwright.errors import StackwrightError, UsageError
 from stackwright.recipe import load_recipe
+
+P = ParamSpec("P")
 
 app = typer.Typer(
     name="stackwright",
@@ -48,6 +52,39 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
+def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn every failure that a user can act on into one line on standard error and an exit code."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*arguments, **options)
+        except StackwrightError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("stopped; finished parts are kept, and the same command goes on from them", 1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: nothing left to say
+            sys.exit(1)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            where = error.filename or "while writing"
+            _fail(f"no space left on the device ({where}); free some and run the same command again", 1)
+
+    return run
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"stackwright: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"stackwright {__version__}")
@@ -71,6 +108,7 @@ def main_options(
 
 
 @app.command("build")
+@one_line_errors
 def build_command(
     recipe: Annotated[str, typer.Argument(help="A built-in recipe (tiny) or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME when not given.")] = None,
@@ -114,6 +152,7 @@ def build_command(
 
 
 @app.command("explain")
+@one_line_errors
 def explain_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     target: Annotated[str, typer.Argument(help="repository, repository:path, or content id")],
@@ -137,6 +176,7 @@ def explain_command(
 
 
 @app.command("generate")
+@one_line_errors
 def generate_command(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint, a release, or a gpt_bigcode folder.")],
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads standard input.")] = "",
@@ -182,34 +222,8 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    """Run the command line; every known failure is one line on standard error."""
+    """Run the command line."""
     signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        code = app(standalone_mode=False)
-    except StackwrightError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; finished parts are kept, and the same command goes on from them", 1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: nothing left to say
-        sys.exit(1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = error.filename or "while writing"
-        _fail(f"no space left on the device ({where}); free some and run the same command again", 1)
-    except typer.Abort:
-        _fail("stopped", 1)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"stackwright: {message}", file=sys.stderr)
-    sys.exit(code)
+    app()
