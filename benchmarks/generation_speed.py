@@ -71,9 +71,7 @@ def main() -> None:
     assert run_ours() == run_theirs(), "the two must say the same tokens"
     rows = [(timed(run_ours), timed(run_theirs)) for _ in range(options.rounds)]
     ratios = [theirs_time / ours_time for (ours_time, _, _), (theirs_time, _, _) in rows]
-    print(
-        f"{options.new_tokens} new tokens after {options.prompt_tokens}, {options.threads} threads, {options.rounds} rounds\n"
-    )
+    print(f"{options.new_tokens} tokens after {options.prompt_tokens}, {options.threads} threads, {options.rounds} rounds\n")
     print("| | tokens/s (median) | CPU ms per token |\n| --- | ---: | ---: |")
     for name, column in (("stackwright", 0), ("transformers generate", 1)):
         walls, cpus = [row[column][0] for row in rows], [row[column][1] for row in rows]

@@ -193,9 +193,10 @@ def generate_command(
 
     Example: `stackwright generate runs/tiny 'def add(a, b):' --suffix $'\n    return total' --max-new-tokens 24`
     """
-    from stackwright.generate.engine import SamplingSettings, complete, generate
+    from stackwright.generate.engine import complete, generate
     from stackwright.generate.infill import build_prompt
     from stackwright.generate.load import load_model
+    from stackwright.generate.sampling import SamplingSettings
 
     text = sys.stdin.read() if prompt == "-" else prompt
     settings = SamplingSettings(

@@ -7,7 +7,8 @@ validation takes its place and the results say so. What wins is said plainly, al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,16 +160,8 @@ def _score_rows(held_out: HeldOut, bits: dict[str, list[float]]) -> list[dict[st
 
 def summarize(rows: Sequence[dict[str, Any]], split: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the results: bits per byte in all and by language, and which baselines the model beats."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    scores = {model: _score(rows, lambda row, model=model: row["model"] == model) for model in models}
-    languages = {
-        language: {
-            model: _score(rows, lambda row, m=model, la=language: (row["model"], row["language"]) == (m, la))
-            for model in models
-        }
-        for language in sorted({row["language"] for row in rows})
-    }
     own = [row for row in rows if row["model"] == MODEL]
+    scores = _scores(rows)
     return {
         "task": TASK,
         "task_version": TASK_VERSION,
@@ -178,18 +171,28 @@ def summarize(rows: Sequence[dict[str, Any]], split: str, settings: dict[str, An
         "num_bytes": sum(row["num_bytes"] for row in own),
         "num_tokens": sum(row["num_tokens"] for row in own),
         "models": scores,
-        "languages": languages,
+        "languages": {
+            language: _scores([row for row in rows if row["language"] == language])
+            for language in sorted({row["language"] for row in rows})
+        },
         "headline": headline_of({model: entry["bits_per_byte"] for model, entry in scores.items()}),
     }
 
 
-def _score(rows: Sequence[dict[str, Any]], belongs: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    chosen = [row for row in rows if belongs(row)]
-    num_bytes = sum(row["num_bytes"] for row in chosen)
+def _scores(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return model -> bits per byte with the bytes and documents it was scored on, in the order of the rows."""
+    bits, num_bytes, documents = Counter[str](), Counter[str](), Counter[str]()
+    for row in rows:
+        bits[row["model"]] += row["bits"]
+        num_bytes[row["model"]] += row["num_bytes"]
+        documents[row["model"]] += 1
     return {
-        "bits_per_byte": sum(row["bits"] for row in chosen) / max(num_bytes, 1),
-        "num_bytes": num_bytes,
-        "num_documents": len(chosen),
+        model: {
+            "bits_per_byte": bits[model] / max(num_bytes[model], 1),
+            "num_bytes": num_bytes[model],
+            "num_documents": documents[model],
+        }
+        for model in documents
     }
 
 

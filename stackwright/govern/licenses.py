@@ -62,7 +62,8 @@ def judge(declared: str | None) -> LicenseVerdict:
         return LicenseVerdict("no_license", None, (), text or "nothing declared")
     judged = [_judge_one(part.strip()) for part in text.split(";") if part.strip()]
     licenses = sorted({license_id for _, ids in judged for license_id in ids})
-    worst = max((license_class for license_class, _ in judged), key=_ORDER.index, default="unknown")
+    classes: list[LicenseClass] = [license_class for license_class, _ in judged] or ["unknown"]
+    worst = max(classes, key=_ORDER.index)
     license_type: LicenseType = "permissive" if worst == "permissive" else "non_permissive"
     return LicenseVerdict(license_type, worst, tuple(licenses), text)
 

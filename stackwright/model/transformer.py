@@ -45,7 +45,8 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: Tensor, cache: KVCache | None = None) -> Tensor:
         x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cache)
-        return x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
+        added_BTC: Tensor = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
+        return added_BTC
 
 
 class Transformer(nn.Module):

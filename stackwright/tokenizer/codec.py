@@ -51,14 +51,15 @@ class Tokenizer:
         self._backend.encode_special_tokens = True  # what looks like a sentinel in a text is text
         self.template = template
         self.sha256 = sha256
-        ids = [backend.token_to_id(token) for token in template.tokens]
-        missing = [token for token, token_id in zip(template.tokens, ids, strict=True) if token_id is None]
-        if missing:
+        self.fim = FimIds(*(self._id_of(token) for token in template.tokens))
+
+    def _id_of(self, sentinel: str) -> int:
+        token_id = self._backend.token_to_id(sentinel)
+        if token_id is None:
             raise TokenizerError(
-                f"the tokenizer has no token {missing[0]!r}, which its FIM template names",
-                "use the tokenizer's own fim.json",
+                f"the tokenizer has no token {sentinel!r}, which its FIM template names", "use the tokenizer's own fim.json"
             )
-        self.fim = FimIds(*ids)
+        return token_id
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:

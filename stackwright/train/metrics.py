@@ -39,7 +39,7 @@ class MetricsLog:
 
 def _is_validation_of(line: dict[str, Any], first_step: int) -> bool:
     """A validation after n steps belongs to the checkpoint of n steps, which is resumed at step number n."""
-    return line["kind"] == "validation" and line["step"] == first_step
+    return bool(line["kind"] == "validation" and line["step"] == first_step)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

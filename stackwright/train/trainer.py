@@ -170,12 +170,12 @@ class Trainer:
         for index in range(self.settings.grad_accum_steps):
             inputs, targets = self.data.loader.batch(self.state.next_sample + index * micro, micro)
             batches.append((torch.from_numpy(inputs), torch.from_numpy(targets)))
-        valid = sum(num_valid(targets) for _, targets in batches)
+        valid = sum(num_valid(targets_BT) for _, targets_BT in batches)
         total = 0.0
-        for inputs, targets in batches:
+        for inputs_BT, targets_BT in batches:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-                loss = self.loss_function(self.model, inputs, targets) / max(valid, 1)
-            loss.backward()
+                loss = self.loss_function(self.model, inputs_BT, targets_BT) / max(valid, 1)
+            torch.autograd.backward(loss)
             total += loss.item()
         return total, valid
 
@@ -203,14 +203,15 @@ class Trainer:
 def deterministic(threads: int) -> Iterator[None]:
     """Run torch with a fixed number of threads and deterministic algorithms, and put both back."""
     before_threads, before_mode = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    before_fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill: Any = torch.utils.deterministic  # its one attribute is made at run time
+    before_fill = fill.fill_uninitialized_memory
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory would only hide a read of it, which no operation here does, and costs a sixth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    fill.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before_threads)
         torch.use_deterministic_algorithms(before_mode)
-        torch.utils.deterministic.fill_uninitialized_memory = before_fill
+        fill.fill_uninitialized_memory = before_fill
