@@ -45,6 +45,4 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'stackwright' has no attribute {name!r}")
-    value = getattr(import_module(_PUBLIC[name]), name)
-    globals()[name] = value  # also where the name is that of its module, as with `build`
-    return value
+    return getattr(import_module(_PUBLIC[name]), name)

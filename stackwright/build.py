@@ -14,11 +14,13 @@ import json
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from stackwright import __version__
@@ -35,7 +37,7 @@ from stackwright.artifact import (
     write_json,
 )
 from stackwright.engine import Engine, StageContext, available_cores
-from stackwright.errors import ArtifactError, RunLockedError, TargetError, nearest_names
+from stackwright.errors import ArtifactError, RunLockedError, TargetError, missing_extra, nearest_names
 from stackwright.log import SilentProgress, file_log, get_logger
 from stackwright.recipe import Recipe, dump_recipe
 
@@ -45,6 +47,16 @@ RECIPE_FILE = "recipe.toml"
 LOCK_FILE = ".lock"
 
 logger = get_logger("build")
+
+
+class _CallableModule(ModuleType):
+    """Makes `stackwright.build(...)` work also after this module was imported and so took its function's name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> list[StageOutcome]:
+        return build(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,10 @@ class Stage:
         return function(recipe)
 
     def _import(self) -> Any:
-        return importlib.import_module(self.module)
+        try:
+            return importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            raise (missing_extra(error) or error) from None
 
 
 STAGES = (

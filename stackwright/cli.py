@@ -21,7 +21,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from stackwright import __version__
-from stackwright.errors import StackwrightError, UsageError
+from stackwright.errors import StackwrightError, UsageError, missing_extra
 from stackwright.recipe import load_recipe
 
 P = ParamSpec("P")
@@ -61,6 +61,11 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*arguments, **options)
         except StackwrightError as error:
             _fail(str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            shown = missing_extra(error)
+            if shown is None:
+                raise
+            _fail(str(shown), shown.exit_code)
         except KeyboardInterrupt:
             _fail("stopped; finished parts are kept, and the same command goes on from them", 1)
         except BrokenPipeError:

@@ -55,14 +55,24 @@ class TargetError(UsageError):
     """Something named on the command line does not exist."""
 
 
+EXTRAS = dict.fromkeys(("matplotlib", "numpy", "safetensors", "tokenizers", "torch"), "train")
+"""Modules that the base install does not bring -> the extra that does."""
+
+
 class MissingExtraError(StackwrightError):
     """An optional dependency is not installed."""
 
-    def __init__(self, module: str, extra: str) -> None:
+    def __init__(self, module: str) -> None:
         super().__init__(
-            f"this command needs the Python module {module!r}, which is not installed",
-            f"run: pip install 'stackwright[{extra}]'",
+            f"this needs the Python module {module!r}, which is not installed",
+            f"run: pip install 'stackwright[{EXTRAS[module]}]'",
         )
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return the error to show for a failed import of an optional module; None when the module is not one of those."""
+    module = (error.name or "").partition(".")[0]
+    return MissingExtraError(module) if module in EXTRAS else None
 
 
 class SourceError(StackwrightError):

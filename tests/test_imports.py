@@ -95,4 +95,6 @@ def test_public_names_are_those_that_are_documented() -> None:
         assert getattr(stackwright, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = stackwright.nothing
-    assert callable(stackwright.build)
+    assert callable(stackwright.build)  # before and after the module of that name was imported
+    code = "import stackwright.build\nassert callable(stackwright.build)\nassert callable(stackwright.load_recipe)"
+    assert "stackwright" in modules_loaded_by(code)

@@ -183,11 +183,15 @@ of every file.
 """
 
 
+def _bits_of(item: tuple[str, Mapping[str, Any]]) -> float:
+    return float(item[1]["bits_per_byte"])
+
+
 def _limitations(facts: RunFacts) -> str:
     models = facts.evaluation["models"]
     scores = _table(
         ["on the same held-out bytes", "bits per byte"],
-        [(name, f"{entry['bits_per_byte']:.3f}") for name, entry in models.items()],
+        [(name, f"{entry['bits_per_byte']:.3f}") for name, entry in sorted(models.items(), key=_bits_of)],
     )
     return f"""
 {facts.evaluation["headline"]}

@@ -42,6 +42,9 @@ TOKEN_DOCUMENTS = pa.schema(
 )
 TABLES = {"documents": TOKEN_DOCUMENTS}
 
+ENCODE_BATCH = 32
+"""Documents encoded at a time: the library's own records of a token are fifty times its two bytes."""
+
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """Return the narrowest little-endian type that holds every id."""
@@ -73,7 +76,7 @@ def _write_part(part: int, *, documents: Table, tokenizer_folder: Path, staging:
     dtype = token_dtype(tokenizer.vocab_size)
     columns = ["repo", "revision", "path", "content_id", "text_id", "language", "split", "content"]
     rows, encoded = [], []
-    for batch in documents.read_part(part, columns).to_batches(max_chunksize=256):
+    for batch in documents.read_part(part, columns).to_batches(max_chunksize=ENCODE_BATCH):
         values = batch.to_pylist()
         texts = [row.pop("content") for row in values]
         for row, text, ids in zip(values, texts, tokenizer.encode_batch(texts), strict=True):
