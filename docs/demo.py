@@ -24,9 +24,11 @@ def check_release(release: Path) -> None:
     """Load the release and an intermediate revision with transformers and compare with our own model."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     from stackwright import load_model
 
+    logging.disable_progress_bar()
     print(f"\n$ python  # transformers loads {release}", flush=True)
     ours = load_model(release)
     theirs = AutoModelForCausalLM.from_pretrained(release).eval()

@@ -45,7 +45,7 @@ def test_a_directory_can_be_given_on_the_command_line() -> None:
         ("train.steps=0", r"train.steps = 0: .*greater than 0"),
         ("train.peak_lr=nan", r"train.peak_lr = nan: .*finite"),
         ("data.seq_len=9999", r"data.seq_len 9999 must not exceed model.max_seq_len"),
-        ("model.num_heads=3", r"hidden_size \d+ must be a multiple of num_heads 3"),
+        ("model.num_heads=5", r"hidden_size \d+ must be a multiple of num_heads 5"),
         ("model.num_kv_heads=2", r"num_kv_heads 2 must be 1 \(multi-query\)"),
         ("curate.split.test_fraction=0.99", r"must stay below 1"),
         ("sources=[]", r"recipe key sources: .*at least 1 item"),

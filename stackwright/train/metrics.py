@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stackwright.artifact import write_bytes
+
 METRICS_FILE = "metrics.jsonl"
 
 _INK, _RAW, _SMOOTH, _VALIDATION = "#333333", "#c7d5e8", "#1f5fa8", "#c4501b"
@@ -21,11 +23,10 @@ class MetricsLog:
     """Appends lines; each is whole or, after a kill, the last one is cut off on resume."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        self._path = folder / METRICS_FILE
+        path = folder / METRICS_FILE
         kept = [line for line in read_metrics(folder) if line["step"] < first_step or _is_validation_of(line, first_step)]
-        self._file = self._path.open("w", encoding="utf-8")
-        for line in kept:
-            self.write(line)
+        write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode("utf-8"))
+        self._file = path.open("a", encoding="utf-8")
 
     def write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
