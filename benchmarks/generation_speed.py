@@ -1,6 +1,6 @@
 """Greedy decoding, single stream: ours beside transformers' `generate`, alternating in one process.
 
-Example: python benchmarks/generation_speed.py --model runs/tiny/release --new-tokens 256
+Example: python benchmarks/generation_speed.py --model runs/tiny/release --new-tokens 200
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stackwright.model.transformer import Transformer
 
 def random_folder(folder: Path) -> Path:
     """Write a model of the shape of the recipe `tiny` with random weights."""
-    model = Transformer(ModelConfig(4224, 192, 3, 3, 1, 768, 512))
+    model = Transformer(ModelConfig(4224, 192, 3, 3, 1, 768, 256))
     model.init_weights(torch.Generator().manual_seed(0))
     save_model_folder(folder, model, eot_id=0)
     return folder
@@ -38,7 +38,7 @@ def timed(function: Callable[[], list[int]]) -> tuple[float, float, list[int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a gpt_bigcode folder; random weights when not given")
-    parser.add_argument("--new-tokens", type=int, default=256)
+    parser.add_argument("--new-tokens", type=int, default=200)
     parser.add_argument("--prompt-tokens", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)

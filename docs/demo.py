@@ -47,9 +47,16 @@ def check_release(release: Path) -> None:
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny")
     show("build", "tiny", "--out", str(run))
-    show("generate", str(run), "import os\nimport sys\n\n\ndef main():\n", "--max-new-tokens", "48")
-    suffix = "\n        return self.name\n"
-    show("generate", str(run), "class Item:\n    def __init__(self, name):\n", "--suffix", suffix, "--max-new-tokens", "32")
+    sampling = ["--temperature", "0.5", "--seed", "1", "--max-new-tokens", "48"]
+    show("generate", str(run), "class Item:\n    def __init__(self, name", *sampling)
+    show(
+        "generate",
+        str(run),
+        "class Item:\n    def __init__(self, name",
+        "--suffix",
+        "\n        return self.name\n",
+        *sampling,
+    )
     show("explain", str(run), "python-stdlib", "--limit", "3")
     check_release(run / "release")
 
