@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,14 @@ def test_moving_average_has_no_bias_at_the_start() -> None:
 def test_resume_state_names_where_the_data_stands(finished_run: Path) -> None:
     state = json.loads((finished_run / "checkpoints" / "step-000008" / "resume.json").read_text())
     assert (state["step"], state["next_sample"]) == (8, 32)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own modules
+def test_compiled_training_gives_the_same_losses(
+    finished_run: Path, tmp_path: Path, plain_losses: list[float], needs_program: Callable[[str], str]
+) -> None:
+    needs_program("g++")
+    trainer = make_trainer(finished_run, tmp_path, "train.compile=on")
+    assert trainer.loss_function is not summed_loss
+    trainer.run(stop_at=3)
+    assert losses_of(tmp_path) == pytest.approx(plain_losses[:3], abs=1e-4)
