@@ -221,9 +221,11 @@ def describe(outcome: StageOutcome) -> str:
         case "tokens":
             return f"{count_text(counts['tokens'])} tokens of {count_text(counts['documents'])} files"
         case "train":
+            score = counts["validation_bits_per_byte"]
+            held_out = "nothing held out" if score is None else f"validation {score:.3f} bits per byte"
             return (
                 f"{count_text(counts['parameters'])} parameters, {count_text(counts['tokens'])} tokens in "
-                f"{counts['steps']} steps, validation {counts['validation_bits_per_byte']:.3f} bits per byte"
+                f"{counts['steps']} steps, {held_out}"
             )
         case "evaluate":
             return str(counts["headline"])

@@ -16,6 +16,7 @@ import pytest
 
 from stackwright.artifact import MANIFEST, load_artifact
 from stackwright.build import STAGES, build, plan_build, stage_named
+from stackwright.console import describe
 from stackwright.errors import ArtifactError, DataError, RunLockedError, SourceError, TargetError
 from tests.corpus import make_repositories, small_recipe, write
 
@@ -170,6 +171,7 @@ def test_one_repository_is_enough_for_a_whole_run(tmp_path: Path) -> None:
     counts = {outcome.stage.name: outcome.manifest.counts for outcome in outcomes}  # type: ignore[union-attr]
     assert counts["evaluate"]["headline"].startswith("no held-out documents")
     assert counts["train"]["validation_bits_per_byte"] is None
+    assert any("nothing held out" in describe(outcome) for outcome in outcomes)
     assert "no held-out documents" in (tmp_path / "run" / "release" / "README.md").read_text()
 
 
