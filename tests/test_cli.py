@@ -161,6 +161,10 @@ def test_a_missing_extra_prints_its_install_line(finished_run: Path) -> None:
     )
 
 
+def _restore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_says_so_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     make_repositories(tmp_path / "world", count=6)
@@ -168,7 +172,9 @@ def test_an_interrupted_build_says_so_and_goes_on(tmp_path: Path, number: signal
     path.write_text(dump_recipe(small_recipe(tmp_path / "world", "train.steps=4000", "train.checkpoint_every=2")), "utf-8")
     run_folder = tmp_path / "run"
     command = [sys.executable, "-m", "stackwright", "build", str(path), "--out", str(run_folder), "--workers", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell's background jobs ignore Ctrl-C, and so would their children: the build gets the default back.
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=_restore_ctrl_c) as process:  # type: ignore[call-overload]
         deadline = time.monotonic() + 60
         while not list(run_folder.glob(".building/checkpoints-*/step-*")):
             assert time.monotonic() < deadline
