@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, ParamSpec
@@ -186,7 +187,9 @@ def generate_command(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint, a release, or a gpt_bigcode folder.")],
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads standard input.")] = "",
     suffix: Annotated[str | None, typer.Option(help="Text after the gap: fills in between prompt and suffix.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate at most.")] = 64,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens to generate at most; 64 or half the context when not given.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Sample from this many of the likeliest tokens.")] = None,
@@ -204,17 +207,11 @@ def generate_command(
     from stackwright.generate.sampling import SamplingSettings
 
     text = sys.stdin.read() if prompt == "-" else prompt
-    settings = SamplingSettings(
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        seed=seed,
-        stop=tuple(stop or ()),
-    )
+    settings = SamplingSettings(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, stop=tuple(stop or ()))
     loaded = load_model(model)
-    room = loaded.backend.max_seq_len - settings.max_new_tokens
-    prompt_ids = build_prompt(loaded.tokenizer, text, suffix, room)
+    context = loaded.backend.max_seq_len
+    settings = replace(settings, max_new_tokens=max_new_tokens or min(settings.max_new_tokens, context // 2))
+    prompt_ids = build_prompt(loaded.tokenizer, text, suffix, context - settings.max_new_tokens)
     if as_json:
         _print_json(complete(loaded.backend, loaded.tokenizer, prompt_ids, settings).to_json())
         return

@@ -22,6 +22,7 @@ from rich.progress import Task as BarTask
 from rich.table import Table
 from rich.text import Text
 
+from stackwright.artifact import load_artifact
 from stackwright.build import BuildObserver, Stage, StageOutcome
 from stackwright.govern.ledger import Explanation
 from stackwright.log import ResourceMeter, Task
@@ -281,6 +282,11 @@ def _language_table(languages: Mapping[str, Any], most: int = 12) -> Table:
     return table
 
 
+def _some_repository(folder: Path) -> str:
+    """Return a repository of the run for the example: the last by name."""
+    return str(load_artifact(folder / "corpus").table("repositories").read(["repo"]).column("repo")[-1])
+
+
 def _show_next(console: Console, folder: Path, outcomes: Sequence[StageOutcome]) -> None:
     names = {outcome.stage.name for outcome in outcomes}
     commands = []
@@ -288,7 +294,7 @@ def _show_next(console: Console, folder: Path, outcomes: Sequence[StageOutcome])
         commands.append((f"stackwright generate {folder} 'def mean(values):'", "continue some code"))
         commands.append((f"stackwright generate {folder} 'def ' --suffix '(self):'", "fill a gap"))
     if "curate" in names:
-        commands.append((f"stackwright explain {folder} python-stdlib", "why files are in or out"))
+        commands.append((f"stackwright explain {folder} {_some_repository(folder)}", "why files are in or out"))
     if "train" in names:
         commands.append((f"open {folder / 'checkpoints' / 'loss.png'}", "the training curve"))
     if commands:
