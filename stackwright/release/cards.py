@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stackwright.evaluate.stage import MODEL
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -69,6 +71,7 @@ def model_card(facts: RunFacts) -> str:
     return front_matter(_model_metadata(facts)) + "\n".join(
         [
             f"# {facts.name}",
+            "## Model Summary",
             _summary(facts),
             "## Use",
             _use(facts),
@@ -89,10 +92,11 @@ def model_card(facts: RunFacts) -> str:
 def _model_metadata(facts: RunFacts) -> dict[str, Any]:
     fim = facts.fim
     infill = f"{fim['prefix']}def add(a, b):\n    total = {fim['suffix']}\n    return total\n{fim['middle']}"
-    metrics = [
-        {"type": "bits_per_byte", "name": f"bits per byte ({name})", "value": round(entry["bits_per_byte"], 4)}
-        for name, entry in facts.evaluation["models"].items()
-    ]
+    # Only the model's own score: what it is compared with stands in the card's table.
+    own = facts.evaluation["models"].get(MODEL)
+    metrics = (
+        [] if own is None else [{"type": "bits_per_byte", "name": "bits per byte", "value": round(own["bits_per_byte"], 4)}]
+    )
     return {
         "pipeline_tag": "text-generation",
         "inference": False,
@@ -157,7 +161,7 @@ Continuing code and filling gaps in it. It is a model of its data, not of instru
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("PATH/TO/THIS/FOLDER")
-model = AutoModelForCausalLM.from_pretrained("PATH/TO/THIS/FOLDER")
+model = AutoModelForCausalLM.from_pretrained("PATH/TO/THIS/FOLDER")  # dtype="bfloat16" halves the memory
 inputs = tokenizer("def mean(values):", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
 ```
@@ -223,7 +227,7 @@ learning rate {train["peak_lr"]:g} to {train["min_lr"]:g}, fill-in-the-middle ra
 
 ### Hardware
 
-{counts["threads"]} CPU threads of one machine ({counts["processor"]}).
+One machine ({counts["processor"]}), CPU threads: {counts["threads"]}.
 
 ### Software
 
@@ -234,7 +238,7 @@ stackwright {facts.version}, torch {counts["torch"]}.
 def _license(facts: RunFacts) -> str:
     rows = [(license_id, repositories) for license_id, repositories in facts.licenses]
     return f"""
-Weights: `{facts.license}`. Licences of the repositories that were trained on:
+Weights: `{facts.license}`. Licences of the repositories in the dataset:
 
 {_table(["licence", "repositories"], rows)}
 """

@@ -96,14 +96,15 @@ def test_model_card_has_the_keys_and_the_numbers_of_the_run(release: Path, finis
     assert keys == set(metadata)
     results = json.loads((finished_run / "evaluation" / "results.json").read_text())
     [result] = metadata["model-index"][0]["results"]  # type: ignore[index]
-    values = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    [metric] = result["metrics"]
+    assert metric["value"] == pytest.approx(results["models"]["this model"]["bits_per_byte"], abs=1e-4)
     for name, entry in results["models"].items():
-        assert values[f"bits per byte ({name})"] == pytest.approx(entry["bits_per_byte"], abs=1e-4)
+        assert f"| {name} | {entry['bits_per_byte']:.3f} |" in text
     counts = load_artifact(finished_run / "checkpoints").manifest.counts
     for number in (counts["parameters"], counts["tokens"]):
         assert f"{number:,}" in text
     assert results["headline"] in text
-    for section in ("Use", "Limitations", "Training", "License", "Citation"):
+    for section in ("Model Summary", "Use", "Limitations", "Training", "License", "Citation"):
         assert f"\n## {section}\n" in text
     assert "<fim-prefix>" in text
     widget = metadata["widget"][1]["text"]  # type: ignore[index]
