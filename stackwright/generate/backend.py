@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from stackwright.generate.single_token import SingleTokenDecoder
 from stackwright.model.kv_cache import KVCache
 from stackwright.model.transformer import Transformer
 
@@ -46,11 +47,14 @@ class TorchBackend:
 class _TorchSession:
     def __init__(self, model: Transformer, capacity: int) -> None:
         self._model = model
+        self._decoder = SingleTokenDecoder(model)
         weight = model.token_embedding.weight
         self._cache = KVCache(model.config, capacity=capacity, dtype=weight.dtype, device=weight.device)
 
     @torch.inference_mode()
     def feed(self, ids: Sequence[int]) -> Tensor:
+        if len(ids) == 1:
+            return self._decoder.step(ids[0], self._cache)
         tokens_1T = torch.tensor([list(ids)], device=self._model.device)
         # Only the last token's scores are wanted: the head, the largest matrix of a small model, sees one row.
         hidden_1TC = self._model.hidden_states(tokens_1T, self._cache)

@@ -161,6 +161,17 @@ def test_greedy_tokens_equal_those_of_transformers(tmp_path: Path, shape: str) -
     assert found == expected[0, 4:].tolist()
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.inference_mode()
+def test_single_token_path_equals_the_forward_pass(shape: str) -> None:
+    model = random_model(SHAPES[shape])
+    ids = torch.randint(0, model.config.vocab_size, (1, 25), generator=torch.Generator().manual_seed(2))
+    session, full = TorchBackend(model).open(25), model(ids)
+    assert torch.allclose(session.feed(ids[0, :10].tolist()), full[0, 9], atol=1e-4)
+    for place in range(10, 25):
+        assert torch.allclose(session.feed([int(ids[0, place])]), full[0, place], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
