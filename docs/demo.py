@@ -47,16 +47,9 @@ def check_release(release: Path) -> None:
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny")
     show("build", "tiny", "--out", str(run))
-    sampling = ["--temperature", "0.5", "--seed", "1", "--max-new-tokens", "48"]
-    show("generate", str(run), "class Item:\n    def __init__(self, name", *sampling)
-    show(
-        "generate",
-        str(run),
-        "class Item:\n    def __init__(self, name",
-        "--suffix",
-        "\n        return self.name\n",
-        *sampling,
-    )
+    show("generate", str(run), "def __init__(self, name, value):\n        self.", "--max-new-tokens", "24")
+    before, after = "class Item:\n    def __init__(self, name):\n        ", "\n        self.value = value\n"
+    show("generate", str(run), before, "--suffix", after, "--max-new-tokens", "16")
     show("explain", str(run), "python-stdlib", "--limit", "3")
     check_release(run / "release")
 
