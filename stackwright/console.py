@@ -51,6 +51,11 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def rate_text(rate: float, unit: str) -> str:
+    """Return a rate with a decimal where it is small: `0.4 shards/s`."""
+    return f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.1f} {unit}/s"
+
+
 class _RateColumn(TextColumn):
     """Units a second, in the unit of the task."""
 
@@ -59,8 +64,7 @@ class _RateColumn(TextColumn):
 
     def render(self, task: BarTask) -> Text:
         speed = task.finished_speed or task.speed
-        unit = task.fields["unit"]
-        return Text("" if speed is None else f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.1f} {unit}/s")
+        return Text("" if speed is None else rate_text(speed, task.fields["unit"]))
 
 
 class _BarTask:
@@ -92,7 +96,7 @@ class _PlainTask:
         left = duration_text((self._total - self._done) / rate) if rate else "?"
         share = self._done / self._total
         self._console.print(
-            f"  {self._label}: {share:4.0%}, {rate:,.0f} {self._unit}/s, {left} left {self._note}".rstrip(),
+            f"  {self._label}: {share:4.0%}, {rate_text(rate, self._unit)}, {left} left {self._note}".rstrip(),
             highlight=False,
         )
 
