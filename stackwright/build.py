@@ -193,6 +193,7 @@ def build(
     forced = _forced_stages(from_stage)
     watcher = observer or BuildObserver()
     engine = Engine(workers or available_cores(), memory_bytes, watcher)
+    _refuse_foreign_folder(folder)
     with lock_run(folder):
         _open_run_folder(folder, recipe)
         run = _Run(recipe, folder, engine, watcher)
@@ -353,14 +354,20 @@ def lock_run(folder: Path) -> Iterator[None]:
         yield
 
 
+def _refuse_foreign_folder(folder: Path) -> None:
+    """Raise `ArtifactError` when the folder holds something that is no run; nothing is written into it."""
+    if (folder / RUN_FILE).is_file() or not folder.is_dir():
+        return
+    if foreign := sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_FILE):
+        raise ArtifactError(
+            f"{folder} is not a run folder: it holds {foreign[0]} and no {RUN_FILE}", "choose another folder with --out"
+        )
+
+
 def _open_run_folder(folder: Path, recipe: Recipe) -> None:
     run_file = folder / RUN_FILE
     if run_file.is_file():
         check_run_folder(folder)
-    elif foreign := sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_FILE):
-        raise ArtifactError(
-            f"{folder} is not a run folder: it holds {foreign[0]} and no {RUN_FILE}", "choose another folder with --out"
-        )
     else:
         write_json(run_file, {"format": FORMAT, "recipe": recipe.name, "stackwright": __version__})
     write_bytes(folder / RECIPE_FILE, dump_recipe(recipe).encode("utf-8"))

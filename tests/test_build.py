@@ -139,6 +139,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path, repositories: Pat
     with pytest.raises(ArtifactError, match=r"is not a run folder: it holds thesis.txt .*--out"):
         build(small_recipe(repositories), tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
 def test_missing_and_empty_sources_say_what_to_do(tmp_path: Path) -> None:
