@@ -101,7 +101,7 @@ class Stage:
 
 STAGES = (
     Stage("collect", "corpus", 1, "stackwright.sources.collect", (), ("sources", "collect"), "collect_fingerprint"),
-    Stage("curate", "dataset", 1, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
+    Stage("curate", "dataset", 2, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
     Stage("tokenizer", "tokenizer", 1, "stackwright.tokenizer.training", ("dataset",), ("tokenizer", "seed")),
     Stage("tokens", "tokens", 1, "stackwright.tokenizer.token_shards", ("dataset", "tokenizer"), ()),
     Stage(

@@ -334,12 +334,15 @@ def show_explanation(explanation: Explanation) -> None:
     if hidden > 0:
         console.print(f"[dim]and {hidden:,} more; show them with --limit, or all facts with --json[/dim]")
     if explanation.copies:
-        console.print("\nCopies (dropped → kept):")
+        console.print("\nCopies (→ dropped for, ~ near):")
         for edge in explanation.copies:
-            console.print(
-                f"  {escape(edge['repo'])}:{escape(edge['path'])} → "
-                f"{escape(edge['kept_repo'])}:{escape(edge['kept_path'])} ({edge['kind']})"
-            )
+            console.print(f"  {escape(_edge_text(edge))}")
+
+
+def _edge_text(edge: Mapping[str, Any]) -> str:
+    sign = "→" if edge["decisive"] else "~"
+    kind = "exact copy" if edge["kind"] == "exact" else f"near copy, Jaccard {edge['similarity']:.2f}"
+    return f"{edge['repo']}:{edge['path']} {sign} {edge['other_repo']}:{edge['other_path']} ({kind})"
 
 
 def _show_document(console: Console, row: Mapping[str, Any]) -> None:

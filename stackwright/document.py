@@ -90,19 +90,20 @@ LEDGER = pa.schema(
 
 CLUSTERS = pa.schema(
     [
-        pa.field("repo", pa.string(), nullable=False),  # the member that was dropped
+        pa.field("repo", pa.string(), nullable=False),  # the member of lower rank
         pa.field("revision", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("content_id", pa.string(), nullable=False),
-        pa.field("kept_repo", pa.string(), nullable=False),
-        pa.field("kept_revision", pa.string(), nullable=False),
-        pa.field("kept_path", pa.string(), nullable=False),
-        pa.field("kept_content_id", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # exact
-        pa.field("similarity", pa.float64(), nullable=False),  # Jaccard; 1.0 for exact copies
+        pa.field("other_repo", pa.string(), nullable=False),  # the member of higher rank
+        pa.field("other_revision", pa.string(), nullable=False),
+        pa.field("other_path", pa.string(), nullable=False),
+        pa.field("other_content_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # exact or near
+        pa.field("similarity", pa.float64(), nullable=False),  # exact Jaccard of their shingles; 1.0 for exact copies
+        pa.field("decisive", pa.bool_(), nullable=False),  # the first was dropped because the other is kept
     ]
 )
-"""Table `clusters` of the dataset: verified duplicate edges, each pointing at the kept member."""
+"""Table `clusters` of the dataset: verified duplicate edges. Each dropped copy has one decisive edge, to its kept member."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@
     ├── TokenizerError               token ids, sentinels or files of a tokenizer that do not fit
     ├── TrainingError                training cannot go on
     │   └── NonFiniteLossError       loss or gradient norm is not a number
-    └── CheckpointError              a model folder that cannot be loaded
+    ├── CheckpointError              a model folder that cannot be loaded
+    └── AttributionError             an index that cannot answer
 
 A message is one line with the value, the rule it broke and the next action. Assertions are for our own mistakes.
 """
@@ -55,7 +56,7 @@ class TargetError(UsageError):
     """Something named on the command line does not exist."""
 
 
-EXTRAS = dict.fromkeys(("matplotlib", "numpy", "safetensors", "tokenizers", "torch"), "train")
+EXTRAS = dict.fromkeys(("matplotlib", "safetensors", "tokenizers", "torch"), "train")
 """Modules that the base install does not bring -> the extra that does."""
 
 
@@ -109,6 +110,10 @@ class NonFiniteLossError(TrainingError):
 
 class CheckpointError(StackwrightError):
     """A model folder cannot be loaded."""
+
+
+class AttributionError(StackwrightError):
+    """An index is of another dataset, or cannot answer."""
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:

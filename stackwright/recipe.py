@@ -90,6 +90,9 @@ class CurateSettings(Section):
     )
     filters: FilterSettings = FilterSettings()
     exact_dedup: bool = Field(True, description="keep one of the files that are equal byte for byte")
+    near_dedup: Literal["verified-0.7", "stack-v1", "santacoder", "stack-v2", "off"] = Field(
+        "verified-0.7", description="rule for files that are nearly equal: ours, or one as published"
+    )
     redact: tuple[Literal["email", "ip_address", "private_key"], ...] = Field(
         ("email", "ip_address", "private_key"), description="kinds of personal data and secrets replaced in the text"
     )
@@ -110,6 +113,21 @@ class TokenizerSettings(Section):
         "hyphens", description="<fim-prefix> as SantaCoder spells it, or <fim_prefix> as its successors do"
     )
     sample_bytes: PositiveInt = Field(20_000_000, description="text of the training split that the BPE is learned from")
+
+
+class IndexSettings(Section):
+    """Fingerprints by which a span of text is traced to the files it occurs in."""
+
+    least_span: PositiveInt = Field(50, ge=24, description="shared spans of this many normalised characters are all found")
+    gram_bytes: PositiveInt = Field(28, ge=8, description="length of a fingerprinted k-gram; shorter than least_span")
+    num_shards: PositiveInt = Field(4, description="parts of the index, by fingerprint; never derived from the machine")
+    boilerplate_repos: PositiveInt = Field(10, description="a span found in this many repositories is boilerplate")
+
+    @model_validator(mode="after")
+    def _gram_fits_span(self) -> IndexSettings:
+        if self.gram_bytes >= self.least_span:
+            raise ValueError(f"gram_bytes {self.gram_bytes} must be below least_span {self.least_span}")
+        return self
 
 
 class DataSettings(Section):
@@ -179,9 +197,12 @@ class TrainSettings(Section):
 
 
 class EvaluateSettings(Section):
-    """Held-out bits per byte beside baselines."""
+    """Held-out bits per byte and single-line infilling, beside baselines."""
 
     max_bytes: PositiveInt = Field(400_000, description="text of the test split that is scored, at most")
+    infilling_problems: Annotated[int, Field(ge=0)] = Field(200, description="lines of the test split to infill; 0 for none")
+    infilling_max_new_tokens: PositiveInt = Field(48, description="tokens of one infilled line at most")
+    bootstrap_samples: PositiveInt = Field(1000, description="resamplings behind every 95 % interval")
 
 
 class ReleaseSettings(Section):
@@ -200,6 +221,7 @@ class Recipe(Section):
     collect: CollectSettings = CollectSettings()
     curate: CurateSettings = CurateSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
+    index: IndexSettings = IndexSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()

@@ -33,6 +33,11 @@ def python_text(rng: random.Random, functions: int) -> str:
     return "\n".join(lines)
 
 
+def edited_copy(text: str) -> str:
+    """Return a text with one line changed and one added: a near copy."""
+    return text.replace("import math", "import math\nimport os", 1).replace("small functions", "tiny functions", 1)
+
+
 def write(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -60,6 +65,7 @@ def make_traps(repo: Path) -> None:
     rng = random.Random(1)
     write(repo / "package.json", json.dumps({"name": "traps", "license": "MIT"}))
     write(repo / "copy.py", (repo.parent / "repo00" / "src" / "module0.py").read_bytes())
+    write(repo / "edited.py", edited_copy((repo.parent / "repo00" / "src" / "module1.py").read_text()))
     write(repo / "binary.py", b"x = 1\n\0\0\0")
     write(repo / "unknown.zzz", "what is this\n")
     write(repo / "empty.py", "\n  \n")

@@ -120,7 +120,7 @@ def test_every_column_is_documented() -> None:
         for name in schema.names:
             assert f"`{name}`" in page, name
     for name in CLUSTERS.names:
-        assert name.removeprefix("kept_") in page
+        assert name.removeprefix("other_") in page
     assert set(CORPUS_TABLES) == {"documents", "ledger", "repositories"}
 
 

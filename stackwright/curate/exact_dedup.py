@@ -21,11 +21,10 @@ RULE = "exact_dedup"
 VERSION = 1
 
 _LICENSE_RANK = {"permissive": 0, "no_license": 1, "non_permissive": 2}
-_NO_DATE = 2**62
+NO_DATE = 2**62
 
-CANDIDATES = pa.schema(
+RANK_COLUMNS = pa.schema(
     [
-        pa.field("content_id", pa.string(), nullable=False),
         pa.field("license_rank", pa.int64(), nullable=False),
         pa.field("minus_stars", pa.int64(), nullable=False),
         pa.field("minus_forks", pa.int64(), nullable=False),
@@ -33,29 +32,40 @@ CANDIDATES = pa.schema(
         pa.field("repo", pa.string(), nullable=False),
         pa.field("revision", pa.string(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
+    ]
+)
+RANK_ORDER = RANK_COLUMNS.names
+"""Sorted by these, the best document comes first; the name makes the order total."""
+
+CANDIDATES = pa.schema(
+    [
+        pa.field("content_id", pa.string(), nullable=False),
+        *RANK_COLUMNS,
         pa.field("shard", pa.int64(), nullable=False),
     ]
 )
-RANK_ORDER = CANDIDATES.names[:-1]
 
 DUPLICATES_FOLDER = "duplicates"
 CANDIDATES_FOLDER = "candidates"
 
 
-def candidate(document: Mapping[str, Any], license_type: str, shard: int) -> dict[str, Any]:
-    """Return the row by which a document competes with its copies. Null stars and forks count as 0 (FACTS K 11)."""
+def rank_columns(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document is ranked by among its copies. Null stars and forks count as 0 (FACTS K 11)."""
     date = document["revision_date"]
     return {
-        "content_id": document["content_id"],
-        "license_rank": _LICENSE_RANK[license_type],
+        "license_rank": _LICENSE_RANK[document["license_type"]],
         "minus_stars": -(document["stars"] or 0),
         "minus_forks": -(document["forks"] or 0),
-        "revision_seconds": _NO_DATE if date is None else int(date.timestamp()),
+        "revision_seconds": NO_DATE if date is None else int(date.timestamp()),
         "repo": document["repo"],
         "revision": document["revision"],
         "path": document["path"],
-        "shard": shard,
     }
+
+
+def candidate(document: Mapping[str, Any], shard: int) -> dict[str, Any]:
+    """Return the row by which a document competes with its copies."""
+    return {"content_id": document["content_id"], **rank_columns(document), "shard": shard}
 
 
 def send_candidates(rows: Sequence[Mapping[str, Any]], num_partitions: int, scratch: Path, shard: int) -> None:
@@ -66,7 +76,7 @@ def send_candidates(rows: Sequence[Mapping[str, Any]], num_partitions: int, scra
 
 def reduce_partition(partition: int, *, scratch: Path) -> Result:
     """Find the copies of one partition and write, for each shard, the edges of its documents that are to be dropped."""
-    rows = read_partition(scratch / CANDIDATES_FOLDER, partition, RANK_ORDER)
+    rows = read_partition(scratch / CANDIDATES_FOLDER, partition, ["content_id", *RANK_ORDER])
     edges: dict[int, list[dict[str, Any]]] = {}
     kept: dict[str, Any] | None = None
     for row in [] if rows is None else rows.to_pylist():
@@ -83,7 +93,8 @@ def reduce_partition(partition: int, *, scratch: Path) -> Result:
 def _edge(dropped: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: dropped[name] for name in ("repo", "revision", "path", "content_id")},
-        **{f"kept_{name}": kept[name] for name in ("repo", "revision", "path", "content_id")},
+        **{f"other_{name}": kept[name] for name in ("repo", "revision", "path", "content_id")},
         "kind": "exact",
         "similarity": 1.0,
+        "decisive": True,
     }

@@ -27,7 +27,9 @@ def _add(entry: Entry, files: int, num_bytes: int) -> None:
     entry["bytes"] += num_bytes
 
 
-def build_report(corpus_ledger: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def build_report(
+    corpus_ledger: Table, results: Sequence[Mapping[str, Any]], near_dedup: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Merge the counts of every shard into one report with a fixed order of keys."""
     by_language: dict[str, dict[str, Entry]] = defaultdict(lambda: defaultdict(_entry))
     for language, reason, files, num_bytes in [*_never_admitted(corpus_ledger), *_outcomes(results)]:
@@ -49,6 +51,7 @@ def build_report(corpus_ledger: Table, results: Sequence[Mapping[str, Any]]) -> 
         "redactions": _merged(results, "redactions"),
         "licenses": _merged(results, "licenses"),
         "splits": _splits(results),
+        **({} if near_dedup is None else {"near_dedup": dict(near_dedup)}),
     }
 
 

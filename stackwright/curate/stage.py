@@ -1,15 +1,16 @@
 """Curate: from the corpus to the dataset, with a verdict and its evidence for every file.
 
-Three steps on the engine's verbs. `examine` applies licence and content rules to each shard, redacts what survives and
-sends candidates to the deduplication; `dedup` reduces each partition of equal content; `write` joins both and writes
-the shard's part of `documents`, `ledger` and `clusters`. Of the rules that fire on a document (licence, filters,
-copies, in this order) the first decides; the others are kept as evidence.
+Steps on the engine's verbs. `examine` applies licence and content rules to each shard, redacts what survives and sends
+candidates to the deduplication; `dedup` reduces each partition of equal content; near deduplication has steps of its own
+(`near_dedup/steps.py`) over what is left; `write` joins all and writes the shard's part of `documents`, `ledger` and
+`clusters`. Of the rules that fire on a document (licence, filters, exact copies, near copies, in this order) the first
+decides; the others are kept as evidence.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ import pyarrow.parquet as pq
 from stackwright.artifact import Staging, Table, write_parquet
 from stackwright.curate import exact_dedup
 from stackwright.curate.filters import check_filters
+from stackwright.curate.near_dedup import steps as near_dedup
+from stackwright.curate.near_dedup.presets import PRESETS
 from stackwright.curate.pii import redact
 from stackwright.curate.redaction_key import load_redaction_key, redaction_key_name
 from stackwright.curate.report import build_report
@@ -56,6 +59,18 @@ class _Job:
     def examined_path(self, shard: int) -> Path:
         return self.staging.scratch / "examined" / f"shard-{shard:05d}.parquet"
 
+    def near_dedup(self) -> near_dedup.NearDedup | None:
+        """Return the job of near deduplication; None when the recipe switches it off."""
+        if self.settings.near_dedup == "off":
+            return None
+        return near_dedup.NearDedup(
+            preset=PRESETS[self.settings.near_dedup],
+            num_shards=len(self.corpus.parts),
+            num_partitions=self.settings.num_partitions,
+            survivors=partial(_survivors, job=self),
+            scratch=self.staging.scratch,
+        )
+
 
 def run_curate(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the counts of the manifest. Raises `DataError` when no document is left."""
@@ -74,8 +89,10 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     if settings.exact_dedup:
         reducer = partial(exact_dedup.reduce_partition, scratch=scratch)
         engine.reduce_partitions("dedup", reducer, settings.num_partitions, scratch)
+    near = job.near_dedup()
+    near_counts = None if near is None else near_dedup.run_near_dedup(engine, near)
     results = engine.map_shards("write", partial(_write_shard, job=job), shards, scratch)
-    report = build_report(corpus.table("ledger"), results)
+    report = build_report(corpus.table("ledger"), results, near_counts)
     if report["kept"]["files"] == 0:
         raise DataError(
             f"every one of the {report['seen']['files']} files was dropped ({_top_reasons(report)})",
@@ -109,7 +126,7 @@ def _examine_shard(shard: int, *, job: _Job) -> Result:
         row = _examine(document, job)
         rows.append(row)
         if not row["dropped"]:
-            candidates.append(exact_dedup.candidate(row, row["license_type"], shard))
+            candidates.append(exact_dedup.candidate(row, shard))
     write_parquet(job.examined_path(shard), pa.Table.from_pylist(rows, schema=_EXAMINED))
     exact_dedup.send_candidates(candidates, job.settings.num_partitions, job.staging.scratch, shard)
     return {"documents": len(rows)}
@@ -138,16 +155,23 @@ def _examine(document: dict[str, Any], job: _Job) -> dict[str, Any]:
     }
 
 
+def _survivors(shard: int, *, job: _Job) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a shard that neither a rule nor an equal copy dropped, in order, a row group at a time."""
+    copies = _exact_edges(job.staging.scratch, shard)
+    with pq.ParquetFile(job.examined_path(shard)) as file:
+        for group in range(file.num_row_groups):
+            for row in file.read_row_group(group).to_pylist():
+                if not row["dropped"] and _key_of(row) not in copies:
+                    yield row
+
+
 def _write_shard(shard: int, *, job: _Job) -> Result:
-    duplicates = _duplicates_of_shard(job.staging.scratch, shard)
+    exact, near = _exact_edges(job.staging.scratch, shard), _near_edges(shard, job)
     documents, ledger, funnel = [], [], _Funnel()
     for row in pq.read_table(job.examined_path(shard)).to_pylist():
-        edge = duplicates.get((row["repo"], row["revision"], row["path"]))
-        if edge is not None:
-            kept = document_name(edge["kept_repo"], edge["kept_revision"], edge["kept_path"])
-            copy = Fired(exact_dedup.RULE, exact_dedup.VERSION, "exact_duplicate", kept=kept)
-            row["fired"].append(asdict(copy))
-        deciding = _deciding_rule(row, is_duplicate=edge is not None)
+        copies = [_copy_rule(edge, job) for edge in (exact.get(_key_of(row)), near.decisive.get(_key_of(row))) if edge]
+        row["fired"] += [asdict(copy) for copy in copies]
+        deciding = _deciding_rule(row, is_duplicate=bool(copies))
         entry = _ledger_row(row, deciding)
         ledger.append(entry)
         funnel.add(entry)
@@ -155,14 +179,42 @@ def _write_shard(shard: int, *, job: _Job) -> Result:
             documents.append(row)
     job.staging.write_table_part("documents", shard, [_only(row, DOCUMENTS) for row in documents])
     job.staging.write_table_part("ledger", shard, ledger)
-    job.staging.write_table_part("clusters", shard, [duplicates[name] for name in sorted(duplicates)])
+    edges = sorted([*exact.values(), *near.rows], key=lambda edge: (*_key_of(edge), edge["other_repo"], edge["other_path"]))
+    job.staging.write_table_part("clusters", shard, edges)
     return funnel.to_json()
 
 
-def _duplicates_of_shard(scratch: Path, shard: int) -> dict[tuple[str, str, str], dict[str, Any]]:
+_Key = tuple[str, str, str]
+
+
+def _key_of(row: Mapping[str, Any]) -> _Key:
+    return row["repo"], row["revision"], row["path"]
+
+
+def _exact_edges(scratch: Path, shard: int) -> dict[_Key, dict[str, Any]]:
+    """Return for each document of the shard that an equal copy dropped its edge to the copy that is kept."""
     files = sorted((scratch / exact_dedup.DUPLICATES_FOLDER / f"shard-{shard:05d}").glob("partition-*.parquet"))
-    edges = [edge for file in files for edge in pq.read_table(file).to_pylist()]
-    return {(edge["repo"], edge["revision"], edge["path"]): edge for edge in edges}
+    return {_key_of(edge): edge for file in files for edge in pq.read_table(file).to_pylist()}
+
+
+@dataclass(frozen=True)
+class _NearEdges:
+    rows: Sequence[dict[str, Any]]
+    decisive: Mapping[_Key, dict[str, Any]]
+
+
+def _near_edges(shard: int, job: _Job) -> _NearEdges:
+    near = job.near_dedup()
+    rows = [] if near is None else list(near_dedup.iter_edges(near, shard))
+    return _NearEdges(rows, {_key_of(edge): edge for edge in rows if edge["decisive"]})
+
+
+def _copy_rule(edge: Mapping[str, Any], job: _Job) -> Fired:
+    kept = document_name(edge["other_repo"], edge["other_revision"], edge["other_path"])
+    if edge["kind"] == "exact":
+        return Fired(exact_dedup.RULE, exact_dedup.VERSION, "exact_duplicate", kept=kept)
+    limit = PRESETS[job.settings.near_dedup].threshold
+    return Fired(near_dedup.RULE, near_dedup.VERSION, "near_duplicate", value=edge["similarity"], limit=limit, kept=kept)
 
 
 def _deciding_rule(row: Mapping[str, Any], *, is_duplicate: bool) -> Mapping[str, Any] | None:

@@ -106,8 +106,8 @@ class _Ledger:
         return self._query(
             f"with asked as (select repo, revision, path from files where {condition}) select e.* from edges e where "
             "(e.repo, e.revision, e.path) in (select (repo, revision, path) from asked) or "
-            "(e.kept_repo, e.kept_revision, e.kept_path) in (select (repo, revision, path) from asked) "
-            "order by e.repo, e.revision, e.path limit 50",
+            "(e.other_repo, e.other_revision, e.other_path) in (select (repo, revision, path) from asked) "
+            "order by not e.decisive, e.repo, e.revision, e.path, e.other_repo, e.other_path limit 50",
             values,
         )
 

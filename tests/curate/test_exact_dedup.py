@@ -22,14 +22,14 @@ def document(content: str, repo: str, path: str = "a.py", **more: Any) -> dict[s
 def edges_of(shards: list[list[dict[str, Any]]], scratch: Path, num_partitions: int = 3) -> set[tuple[str, str, str]]:
     """Return (content, dropped repository, kept repository) for every edge."""
     for shard, documents in enumerate(shards):
-        rows = [exact_dedup.candidate(entry, entry["license_type"], shard) for entry in documents]
+        rows = [exact_dedup.candidate(entry, shard) for entry in documents]
         exact_dedup.send_candidates(rows, num_partitions, scratch, shard)
     for partition in range(num_partitions):
         exact_dedup.reduce_partition(partition, scratch=scratch)
     files = (scratch / exact_dedup.DUPLICATES_FOLDER).glob("*/*.parquet")
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     assert all(row["kind"] == "exact" and row["similarity"] == 1.0 for row in rows)
-    return {(row["content_id"], row["repo"], row["kept_repo"]) for row in rows}
+    return {(row["content_id"], row["repo"], row["other_repo"]) for row in rows}
 
 
 def test_equal_content_keeps_the_best_ranked_copy(tmp_path: Path) -> None:

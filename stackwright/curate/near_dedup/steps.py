@@ -1,0 +1,279 @@
+"""Near deduplication on the engine's verbs: sign, rank, pair, compare, choose.
+
+*Sign* (each shard) turns what earlier rules left into shingle sets, signatures and buckets. *Rank* puts all documents into
+one order. *Pair* (each partition of buckets) finds the documents that meet. *Compare* (each range of ranks) computes the
+exact Jaccard of each pair on the same shingles. *Choose* goes through the ranges in order and says what is dropped for
+what. Nothing depends on shards, partitions or workers: a document is its rank, and ranks come from one total order.
+
+Memory: a step holds one shard's shingles, one partition's buckets, one range's pairs, or 16 bytes per document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stackwright.curate.exact_dedup import NO_DATE, RANK_ORDER, rank_columns
+from stackwright.curate.near_dedup.candidates import candidate_pairs, pack_pairs, unpack_pairs
+from stackwright.curate.near_dedup.choose import Components, Edges, GreedyChoice
+from stackwright.curate.near_dedup.presets import Preset
+from stackwright.curate.near_dedup.shingles import U64, Indices, jaccard, mix, shingle_texts
+from stackwright.curate.near_dedup.signatures import band_buckets, minhash
+from stackwright.curate.near_dedup.store import NAME_COLUMNS, Ranking, ShingleReader, Store
+from stackwright.engine import WORKER_BYTES, Engine, Result
+from stackwright.errors import EngineError
+
+RULE = "near_dedup"
+VERSION = 1
+
+_BUCKET = np.dtype([("bucket", "<u8"), ("row", "<i8")])
+_EDGE = np.dtype([("row", "<i8"), ("other_shard", "<i8"), ("other_row", "<i8"), ("jaccard", "<f8"), ("decisive", "?")])
+_PAIR = np.dtype([("pair", "<u8"), ("jaccard", "<f8")])
+_BYTES_PER_BUCKET = 100
+"""Peak memory of *pair* for one row of a partition: the row, its sorted copies, the pairs it makes."""
+
+Survivors = Callable[[int], Iterator[Mapping[str, Any]]]
+"""Shard -> its documents that no earlier rule dropped, in order; a picklable function."""
+
+
+@dataclass(frozen=True)
+class NearDedup:
+    """The job that every step gets; pickles."""
+
+    preset: Preset
+    num_shards: int
+    num_partitions: int
+    survivors: Survivors
+    scratch: Path
+
+    @property
+    def store(self) -> Store:
+        return Store(self.scratch / "near")
+
+    def ranking(self) -> Ranking:
+        store = self.store
+        return Ranking(store.read_array("ranks", 0, "<i8"), store.read_array("offsets", 0, "<i8"))
+
+
+def run_near_dedup(engine: Engine, job: NearDedup) -> dict[str, Any]:
+    """Run every step and return the counts for the report. Afterwards `iter_edges` yields the edges of each shard."""
+    signed = engine.map_shards("sign", partial(_sign_shard, job=job), range(job.num_shards), job.scratch)
+    _check_partition_size(signed, job)
+    engine.map_shards("rank", partial(_rank, job=job), [0], job.scratch)
+    paired = engine.map_shards(
+        "pair", partial(_pair_partition, job=job, signed=signed), range(job.num_partitions), job.scratch
+    )
+    compared = engine.map_shards(
+        "compare", partial(_compare_range, job=job, paired=paired), range(job.num_partitions), job.scratch
+    )
+    (chosen,) = engine.map_shards("choose", partial(_choose, job=job), [0], job.scratch)
+    return {
+        "preset": job.preset.name,
+        "threshold": job.preset.threshold,
+        "documents": sum(result["documents"] for result in signed),
+        "signed": sum(result["signed"] for result in signed),
+        "too_short": sum(result["documents"] - result["signed"] for result in signed),
+        "crowded_buckets": sum(result["crowded_buckets"] for result in paired),
+        "candidates": sum(result["candidates"] for result in compared),
+        "edges": sum(result["edges"] for result in compared),
+        **chosen,
+    }
+
+
+def _check_partition_size(signed: Sequence[Result], job: NearDedup) -> None:
+    """Refuse partitions that do not fit a worker, naming the number of partitions that does."""
+    rows = sum(result["signed"] for result in signed) * job.preset.bands
+    needed = rows * _BYTES_PER_BUCKET
+    if needed > WORKER_BYTES * job.num_partitions:
+        raise EngineError(
+            f"{job.num_partitions} partitions of {rows // job.num_partitions} bucket rows do not fit the memory of a worker",
+            f"set curate.num_partitions to {-(-needed // WORKER_BYTES)} or more",
+        )
+
+
+def _sign_shard(shard: int, *, job: NearDedup) -> Result:
+    keys, texts, languages = [], [], []
+    for document in job.survivors(shard):
+        keys.append(_key(document, job.preset))
+        texts.append(document["content"])
+        languages.append(document["language"])
+    sets = shingle_texts(texts, job.preset.shingles)
+    del texts
+    job.store.write_keys(shard, keys)
+    job.store.write_shingles(shard, sets)
+    rows = np.flatnonzero(np.diff(sets.bounds))
+    buckets = np.zeros((0, job.preset.bands), np.uint64)
+    if len(rows):
+        salts = _language_salts(languages)[rows] if job.preset.per_language else None
+        buckets = band_buckets(minhash(sets, job.preset.num_permutations)[rows], job.preset, salts)
+    return {
+        "documents": len(keys),
+        "signed": len(rows),
+        "bounds": _send_buckets(shard, buckets, rows, job),
+    }
+
+
+def _key(document: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    row = {**rank_columns(document), "content_id": document["content_id"]}
+    if preset.newest_first and row["revision_seconds"] != NO_DATE:
+        row["revision_seconds"] = -row["revision_seconds"]
+    return row
+
+
+def _language_salts(languages: Sequence[str]) -> U64:
+    salts = {name: int.from_bytes(name.encode("utf-8")[:64], "big") % 2**64 for name in set(languages)}
+    return mix(np.array([salts[name] for name in languages], np.uint64))
+
+
+def _send_buckets(shard: int, buckets: U64, rows: Indices, job: NearDedup) -> list[int]:
+    """Write the shard's buckets, partition after partition, and return where each partition begins."""
+    entries = np.empty(buckets.size, _BUCKET)
+    entries["bucket"] = buckets.ravel()
+    entries["row"] = np.repeat(rows, job.preset.bands)
+    partitions = (entries["bucket"] % np.uint64(job.num_partitions)).astype(np.int64)
+    order = np.argsort(partitions, kind="stable")
+    job.store.write_array("buckets", shard, entries[order])
+    bounds: list[int] = np.searchsorted(partitions[order], np.arange(job.num_partitions + 1)).tolist()
+    return bounds
+
+
+def _rank(_: int, *, job: NearDedup) -> Result:
+    tables = [job.store.read_keys(shard, RANK_ORDER) for shard in range(job.num_shards)]
+    keys = pa.concat_tables(tables)
+    if not job.preset.ranked:
+        keys = keys.select(["repo", "revision", "path"])
+    order = np.asarray(pa.compute.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+    ranks = np.empty(len(order), "<i8")
+    ranks[order.astype(np.int64)] = np.arange(len(order))
+    offsets = np.cumsum([0, *(table.num_rows for table in tables)])[:-1].astype("<i8")
+    job.store.write_array("ranks", 0, ranks)
+    job.store.write_array("offsets", 0, offsets)
+    return {"documents": len(ranks)}
+
+
+def _pair_partition(partition: int, *, job: NearDedup, signed: Sequence[Result]) -> Result:
+    ranking = job.ranking()
+    buckets, ranks = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    for shard, result in enumerate(signed):
+        begin, end = result["bounds"][partition : partition + 2]
+        entries = job.store.read_array("buckets", shard, _BUCKET, begin, end)
+        buckets.append(entries["bucket"])
+        ranks.append(ranking.rank_of(shard, entries["row"]))
+    found = candidate_pairs(np.concatenate(buckets), np.concatenate(ranks))
+    job.store.write_array("pairs", partition, found.pairs.astype("<u8"))
+    # Ranges of ranks of about equal width; a pair goes where its worse document is decided.
+    limits = _range_limits(len(ranking.ranks), job.num_partitions)
+    bounds = np.searchsorted(found.pairs, pack_pairs(limits, np.zeros_like(limits)))
+    return {"crowded_buckets": found.crowded_buckets, "bounds": bounds.tolist()}
+
+
+def _range_limits(num_documents: int, num_ranges: int) -> Indices:
+    return np.arange(num_ranges + 1, dtype=np.int64) * num_documents // num_ranges
+
+
+def _compare_range(index: int, *, job: NearDedup, paired: Sequence[Result]) -> Result:
+    slices = [
+        job.store.read_array("pairs", partition, "<u8", *result["bounds"][index : index + 2])
+        for partition, result in enumerate(paired)
+    ]
+    pairs = np.unique(np.concatenate(slices))
+    edges = np.empty(len(pairs), _PAIR)
+    edges["pair"], edges["jaccard"] = pairs, _jaccards(pairs, job)
+    near = edges["jaccard"] >= job.preset.threshold
+    # Published rules that do not verify need every candidate, whatever its Jaccard.
+    job.store.write_array("edges", index, edges[near] if job.preset.verified else edges)
+    return {"candidates": len(pairs), "edges": int(np.count_nonzero(near))}
+
+
+def _jaccards(pairs: U64, job: NearDedup) -> npt.NDArray[np.float64]:
+    """Return the exact Jaccard of each pair. With a verified preset 0 stands for what its size alone puts below."""
+    shards, rows = job.ranking().places()
+    values = np.zeros(len(pairs), np.float64)
+    least = job.preset.threshold if job.preset.verified else 0.0
+    with ShingleReader(job.store) as reader:
+        for index, (worse, better) in enumerate(zip(*unpack_pairs(pairs), strict=True)):
+            first, second = (int(shards[worse]), int(rows[worse])), (int(shards[better]), int(rows[better]))
+            sizes = sorted((reader.size(*first), reader.size(*second)))
+            if sizes[0] >= least * sizes[1]:  # J is at most smaller over larger
+                values[index] = jaccard(reader.read(*first), reader.read(*second))
+    return values
+
+
+def _choose(_: int, *, job: NearDedup) -> Result:
+    choose = _choose_greedily if job.preset.verified else _choose_roots
+    ranking = job.ranking()
+    shards, rows = ranking.places()
+    components = Components(len(ranking.ranks))
+    parts: list[tuple[Edges, npt.NDArray[np.bool_]]] = []
+    for edges, decisive in choose(job, len(ranking.ranks), components):
+        parts.append((edges, decisive))
+    edges = Edges(*(np.concatenate([getattr(part, name) for part, _ in parts]) for name in ("worse", "better", "jaccard")))
+    decisive = np.concatenate([flags for _, flags in parts])
+    table = np.empty(len(edges), _EDGE)
+    table["row"], table["jaccard"], table["decisive"] = rows[edges.worse], edges.jaccard, decisive
+    table["other_shard"], table["other_row"] = shards[edges.better], rows[edges.better]
+    for shard in range(job.num_shards):
+        job.store.write_array("decided", shard, table[shards[edges.worse] == shard])
+    sizes = np.bincount(components.roots(), minlength=1)
+    return {
+        "dropped": int(np.count_nonzero(decisive)),
+        "components": int(np.count_nonzero(sizes > 1)),
+        "largest_component": int(sizes.max(initial=0)),
+    }
+
+
+Decided = Iterator[tuple[Edges, npt.NDArray[np.bool_]]]
+
+
+def _read_edges(job: NearDedup) -> Iterator[Edges]:
+    for index in range(job.num_partitions):
+        entries = job.store.read_array("edges", index, _PAIR)
+        yield Edges(*unpack_pairs(entries["pair"]), entries["jaccard"])
+
+
+def _choose_greedily(job: NearDedup, num_documents: int, components: Components) -> Decided:
+    choice = GreedyChoice(num_documents)
+    for edges in _read_edges(job):
+        components.join(edges.worse.tolist(), edges.better.tolist())
+        yield edges, choice.decide(edges)
+
+
+def _choose_roots(job: NearDedup, num_documents: int, components: Components) -> Decided:
+    """Drop all of a component but its root; then the edges that would have passed a check, for the record."""
+    for edges in _read_edges(job):
+        components.join(edges.worse.tolist(), edges.better.tolist())
+    roots = components.roots()
+    dropped = np.flatnonzero(roots != np.arange(num_documents))
+    pairs = pack_pairs(dropped, roots[dropped])
+    yield Edges(dropped, roots[dropped], _jaccards(pairs, job)), np.ones(len(dropped), np.bool_)
+    for edges in _read_edges(job):
+        others = (edges.jaccard >= job.preset.threshold) & ~np.isin(pack_pairs(edges.worse, edges.better), pairs)
+        kept = Edges(edges.worse[others], edges.better[others], edges.jaccard[others])
+        yield kept, np.zeros(len(kept), np.bool_)
+
+
+def iter_edges(job: NearDedup, shard: int) -> Iterator[dict[str, Any]]:
+    """Yield the edges of one shard's documents, as rows of the table `clusters`, in the order of (document, other)."""
+    entries = job.store.read_array("decided", shard, _EDGE)
+    own = job.store.read_keys(shard, NAME_COLUMNS)
+    others: dict[tuple[int, int], dict[str, Any]] = {}
+    for other in np.unique(entries["other_shard"]).tolist():  # one shard's names at a time
+        rows = np.unique(entries["other_row"][entries["other_shard"] == other])
+        names = job.store.read_keys(other, NAME_COLUMNS).take(rows).to_pylist()
+        others.update({(other, row): name for row, name in zip(rows.tolist(), names, strict=True)})
+    for entry in np.sort(entries, order=["row", "other_shard", "other_row"]):
+        kept = others[int(entry["other_shard"]), int(entry["other_row"])]
+        yield {
+            **own.slice(int(entry["row"]), 1).to_pylist()[0],
+            **{f"other_{name}": kept[name] for name in NAME_COLUMNS},
+            "kind": "near",
+            "similarity": float(entry["jaccard"]),
+            "decisive": bool(entry["decisive"]),
+        }

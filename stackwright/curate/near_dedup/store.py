@@ -1,0 +1,130 @@
+"""What the steps leave for one another: shingle sets and document keys of each shard, and the ranking of all documents.
+
+Shingles are read one document at a time, with `pread` and not from a memory map, so that what other documents left in the
+page cache never counts as memory of this process. All files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stackwright.artifact import write_bytes, write_parquet
+from stackwright.curate.exact_dedup import RANK_COLUMNS
+from stackwright.curate.near_dedup.shingles import U64, Indices, ShingleSets
+
+CACHE_BYTES = 32 * 1024 * 1024
+"""Shingle sets kept at hand while pairs are compared."""
+
+KEYS = pa.schema([*RANK_COLUMNS, pa.field("content_id", pa.string(), nullable=False)])
+"""What a document is ranked by and named with; row i belongs to the i-th survivor of the shard."""
+
+NAME_COLUMNS = ["repo", "revision", "path", "content_id"]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The scratch files of near deduplication, by shard."""
+
+    folder: Path
+
+    def _path(self, kind: str, shard: int, ending: str) -> Path:
+        return self.folder / kind / f"shard-{shard:05d}.{ending}"
+
+    def write_keys(self, shard: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        write_parquet(self._path("keys", shard, "parquet"), pa.Table.from_pylist([dict(row) for row in rows], schema=KEYS))
+
+    def read_keys(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        return pq.read_table(self._path("keys", shard, "parquet"), columns=list(columns))
+
+    def write_shingles(self, shard: int, sets: ShingleSets) -> None:
+        write_bytes(self._path("shingles", shard, "hashes"), sets.hashes.astype("<u8").tobytes())
+        write_bytes(self._path("shingles", shard, "bounds"), sets.bounds.astype("<i8").tobytes())
+
+    def shingle_files(self, shard: int) -> tuple[Path, Path]:
+        """Return the files of the hashes and of the bounds of a shard."""
+        return self._path("shingles", shard, "hashes"), self._path("shingles", shard, "bounds")
+
+    def write_array(self, kind: str, index: int, array: np.ndarray[Any, Any]) -> None:
+        write_bytes(self._path(kind, index, "bin"), array.tobytes())
+
+    def read_array(self, kind: str, index: int, dtype: Any, begin: int = 0, end: int | None = None) -> Any:
+        """Return elements [begin, end) of an array written before."""
+        size = np.dtype(dtype).itemsize
+        count = -1 if end is None else end - begin
+        return np.fromfile(self._path(kind, index, "bin"), dtype=dtype, count=count, offset=begin * size)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The total order of all documents, and where each of them lies."""
+
+    ranks: Indices  # document number (survivors of all shards, one after another) -> rank
+    offsets: Indices  # shard -> number of its first document
+
+    def rank_of(self, shard: int, rows: Indices) -> Indices:
+        ranks: Indices = self.ranks[self.offsets[shard] + rows]
+        return ranks
+
+    def places(self) -> tuple[Indices, Indices]:
+        """Return shard and row of the document of each rank."""
+        documents = np.empty(len(self.ranks), np.int64)
+        documents[self.ranks] = np.arange(len(self.ranks))
+        shards = np.searchsorted(self.offsets, documents, side="right") - 1
+        return shards, documents - self.offsets[shards]
+
+
+class ShingleReader:
+    """Reads the shingle set of a document by (shard, row), with a cache of the latest ones."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: dict[int, tuple[int, Indices]] = {}
+        self._cache: OrderedDict[tuple[int, int], U64] = OrderedDict()
+        self._cached_bytes = 0
+
+    def read(self, shard: int, row: int) -> U64:
+        key = (shard, row)
+        found = self._cache.get(key)
+        if found is not None:
+            self._cache.move_to_end(key)
+            return found
+        descriptor, bounds = self._open(shard)
+        begin, end = int(bounds[row]) * 8, int(bounds[row + 1]) * 8
+        hashes: U64 = np.frombuffer(os.pread(descriptor, end - begin, begin), "<u8")
+        self._cache[key] = hashes
+        self._cached_bytes += hashes.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= oldest.nbytes
+        return hashes
+
+    def size(self, shard: int, row: int) -> int:
+        """Return the number of shingles, without reading them."""
+        _, bounds = self._open(shard)
+        return int(bounds[row + 1] - bounds[row])
+
+    def _open(self, shard: int) -> tuple[int, Indices]:
+        if shard not in self._files:
+            hashes, bounds = self._store.shingle_files(shard)
+            self._files[shard] = (os.open(hashes, os.O_RDONLY), np.fromfile(bounds, "<i8"))
+        return self._files[shard]
+
+    def close(self) -> None:
+        for descriptor, _ in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def __enter__(self) -> ShingleReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
