@@ -1,6 +1,7 @@
 """Peak memory of the data stages' process tree (collect to tokens of the recipe tiny), by number of workers.
 
-The engine plans with PARENT_BYTES and WORKER_BYTES; the last column says whether what was measured stays within them.
+The engine plans with INLINE_BYTES for one worker, else with PARENT_BYTES and WORKER_BYTES; the last column says whether what
+was measured stays within them.
 
 Example: python benchmarks/pipeline_memory.py --workers 1 2
 """
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stackwright.engine import PARENT_BYTES, WORKER_BYTES
+from stackwright.engine import INLINE_BYTES, PARENT_BYTES, WORKER_BYTES
 
 STAGES = ("collect", "curate", "tokenizer", "tokens")
 
@@ -30,7 +31,7 @@ def main() -> None:
                 command = [sys.executable, "-m", "stackwright", "build", "tiny", "--to", stage, "--json"]
                 command += ["--out", str(Path(folder) / "run"), "--workers", str(workers)]
                 facts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-                planned = PARENT_BYTES + workers * WORKER_BYTES
+                planned = INLINE_BYTES if workers == 1 else PARENT_BYTES + workers * WORKER_BYTES
                 peak, seconds = facts["peak_memory_bytes"], facts["wall_seconds"]
                 print(f"| {workers} | {stage} | {seconds:.0f} | {peak / 1e6:,.0f} | {planned / 1e6:,.0f} |", flush=True)
 

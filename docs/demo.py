@@ -1,7 +1,8 @@
 """`make demo`: the whole line on this machine, told in the order in which it happens.
 
 Builds the recipe `tiny` into the folder given (runs/tiny), then uses what was made: a continuation, an infilling, the
-reason why a file was left out, and the release loaded by transformers from its folder and from a revision.
+release loaded by transformers from its folder and from a revision, the reason why a file was left out, and the origin of
+lines of other people's code planted in a text.
 """
 
 from __future__ import annotations
@@ -44,14 +45,48 @@ def check_release(release: Path) -> None:
     print(f"revision {revision} of {name} loads as well")
 
 
+def a_near_copy(run: Path) -> str:
+    """Return a file that was dropped for being nearly another one: the least similar of them."""
+    import duckdb
+
+    table = str(run / "dataset" / "clusters" / "*.parquet")
+    query = "select repo, path from read_parquet(?) where kind = 'near' and decisive order by similarity, repo, path limit 1"
+    row = duckdb.execute(query, [table]).fetchone()
+    assert row is not None, "an environment of this size has near copies"
+    return f"{row[0]}:{row[1]}"
+
+
+def cite_planted_lines(run: Path) -> None:
+    """Plant six lines of a collected file in a text of our own and ask where the text comes from."""
+    import duckdb
+
+    table = str(run / "dataset" / "documents" / "*.parquet")
+    query = "select content from read_parquet(?) where repo = 'installed/python-stdlib' and path = 'bisect.py'"
+    row = duckdb.execute(query, [table]).fetchone()
+    assert row is not None, "the standard library is collected"
+    lines = row[0].splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if line.lstrip().startswith("while lo < hi"))
+    text = (
+        "def place_of(a, x, lo, hi):\n    # written for this demo\n"
+        + "".join(lines[first : first + 6])
+        + "    return None\n"
+    )
+    planted = run / "planted.py"
+    planted.write_text(text, "utf-8")
+    print(f"\n$ cat {planted}\n{text}", end="", flush=True)
+    show("cite", str(run), str(planted))
+
+
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny")
     show("build", "tiny", "--out", str(run))
     show("generate", str(run), "def __init__(self, name, value):\n        self.", "--max-new-tokens", "24")
     before, after = "class Item:\n    def __init__(self, name):\n        ", "\n        self.value = value\n"
     show("generate", str(run), before, "--suffix", after, "--max-new-tokens", "16")
-    show("explain", str(run), "python-stdlib", "--limit", "3")
     check_release(run / "release")
+    show("report", str(run))
+    show("explain", str(run), a_near_copy(run))
+    cite_planted_lines(run)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Artifact": "stackwright.artifact",
+    "Index": "stackwright.attribute.index",
     "Recipe": "stackwright.recipe",
     "StackwrightError": "stackwright.errors",
     "build": "stackwright.build",
@@ -19,10 +20,12 @@ _PUBLIC = {
     "load_artifact": "stackwright.artifact",
     "load_model": "stackwright.generate.load",
     "load_recipe": "stackwright.recipe",
+    "run_report": "stackwright.pages.report",
 }
 
 __all__ = [
     "Artifact",
+    "Index",
     "Recipe",
     "StackwrightError",
     "__version__",
@@ -31,14 +34,17 @@ __all__ = [
     "load_artifact",
     "load_model",
     "load_recipe",
+    "run_report",
 ]
 
 if TYPE_CHECKING:
     from stackwright.artifact import Artifact, load_artifact
+    from stackwright.attribute.index import Index
     from stackwright.build import build
     from stackwright.errors import StackwrightError
     from stackwright.generate.load import load_model
     from stackwright.govern.ledger import explain
+    from stackwright.pages.report import run_report
     from stackwright.recipe import Recipe, load_recipe
 
 

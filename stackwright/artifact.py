@@ -316,6 +316,11 @@ class Staging:
         write_bytes(self._digests_path(name, index), digests)
         return int(table.num_rows)
 
+    def table(self, name: str) -> Table:
+        """Return what has been written of a table so far."""
+        parts = tuple(sorted((self.folder / name).glob("part-*.parquet")))
+        return Table(name, parts, sum(pq.read_metadata(part).num_rows for part in parts))
+
     def write_json(self, name: str, value: object) -> None:
         write_json(self.folder / name, value)
 

@@ -104,6 +104,7 @@ STAGES = (
     Stage("curate", "dataset", 2, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
     Stage("tokenizer", "tokenizer", 1, "stackwright.tokenizer.training", ("dataset",), ("tokenizer", "seed")),
     Stage("tokens", "tokens", 1, "stackwright.tokenizer.token_shards", ("dataset", "tokenizer"), ()),
+    Stage("index", "index", 1, "stackwright.attribute.stage", ("dataset",), ("index",)),
     Stage(
         "train",
         "checkpoints",
@@ -115,7 +116,7 @@ STAGES = (
     Stage(
         "evaluate",
         "evaluation",
-        1,
+        2,
         "stackwright.evaluate.stage",
         ("checkpoints", "tokens", "tokenizer", "dataset"),
         ("evaluate", "data", "seed"),
@@ -308,7 +309,7 @@ def _run_stage(run: _Run, stage: Stage, key: str, why: str, staging_folder: Path
     started = time.monotonic()
     staging = Staging.open(staging_folder, stage.tables())
     inputs = {name: run.artifacts[name] for name in stage.inputs}
-    counts = stage.run(StageContext(run.recipe, inputs, staging, run.engine))
+    counts = _run_function(stage, StageContext(run.recipe, inputs, staging, run.engine))
     seconds = time.monotonic() - started
     manifest = staging.commit(
         key=key,
@@ -330,6 +331,17 @@ def _run_stage(run: _Run, stage: Stage, key: str, why: str, staging_folder: Path
     for stale in (run.folder / BUILDING).glob(f"{stage.folder}-*"):
         shutil.rmtree(stale, ignore_errors=True)
     return StageOutcome(stage, "ran", why, manifest, seconds)
+
+
+def _run_function(stage: Stage, context: StageContext) -> Mapping[str, Any]:
+    """Run a stage's function. A file that goes away while it works becomes an error that names it."""
+    try:
+        return stage.run(context)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{error.filename or error} went away while the stage {stage.name} was at work",
+            "put it back, or remove the folder that held it, and run the same command again",
+        ) from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from stackwright import __version__
-from stackwright.errors import StackwrightError, UsageError, missing_extra
+from stackwright.errors import StackwrightError, TargetError, UsageError, missing_extra
 from stackwright.recipe import load_recipe
 
 P = ParamSpec("P")
@@ -130,7 +130,7 @@ def build_command(
 ) -> None:
     """Go from code to a released model, running only the stages that changed.
 
-    Stages: collect, curate, tokenizer, tokens, train, evaluate, release.
+    Stages: collect, curate, tokenizer, tokens, index, train, evaluate, release.
 
     Example: `stackwright build tiny --set train.steps=200 --out runs/quick`
     """
@@ -179,6 +179,63 @@ def explain_command(
         _print_json(explanation.to_json())
     else:
         console.show_explanation(explanation)
+
+
+@app.command("cite")
+@one_line_errors
+def cite_command(
+    index: Annotated[Path, typer.Argument(help="A run, or the folder index of a run.")],
+    file: Annotated[Path, typer.Argument(help="Text to look at; - reads standard input.")] = Path("-"),
+    limit: Annotated[int, typer.Option(min=1, help="Matches to show at most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every match with its origins as JSON.")] = False,
+) -> None:
+    """Name the files of the dataset that a text repeats word for word: spans of 50 characters and more.
+
+    White space does not count: indentation and line ends may differ. What is found was verified in the stored file.
+
+    Example: `stackwright generate runs/tiny 'import os' | stackwright cite runs/tiny`
+    """
+    from stackwright import console
+    from stackwright.attribute.index import Index
+
+    text = _read_text(file)
+    citation = Index.open(index / "index" if (index / "index").is_dir() else index).cite(text)
+    if as_json:
+        _print_json(citation.to_json())
+    else:
+        console.show_citation(text, citation, limit=limit)
+
+
+def _read_text(file: Path) -> str:
+    """Return the text of a file or of standard input; what is not UTF-8 becomes U+FFFD, which no stored text repeats."""
+    try:
+        data = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
+    except OSError as error:
+        raise TargetError(f"{file} cannot be read ({error.strerror})", "give a file, or - for standard input") from error
+    return data.decode("utf-8", "replace")
+
+
+@app.command("report")
+@one_line_errors
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are shown side by side.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html, or report.html for several runs.")] = None,
+) -> None:
+    """Write one self-contained HTML page: what is in the data and why, training curves, and scores.
+
+    Example: `stackwright report runs/tiny --out report.html`
+    """
+    from stackwright.artifact import write_bytes
+    from stackwright.curate.pii import redact_excerpt
+    from stackwright.pages.report import run_report
+
+    page = run_report(runs, redact_excerpt)
+    path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    try:
+        write_bytes(path, page.encode("utf-8"))
+    except OSError as error:
+        raise TargetError(f"{path} cannot be written ({error.strerror})", "give another file with --out") from error
+    print(f"wrote {path} ({len(page):,} characters): open it in a browser")
 
 
 @app.command("generate")

@@ -23,6 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stackwright.artifact import load_artifact
+from stackwright.attribute.index import Citation
+from stackwright.attribute.render import match_rows
 from stackwright.build import BuildObserver, Stage, StageOutcome
 from stackwright.govern.ledger import Explanation
 from stackwright.log import ResourceMeter, Task
@@ -225,6 +227,12 @@ def describe(outcome: StageOutcome) -> str:
             return f"{counts['vocab_size']:,} tokens, {counts['characters_per_token']:.2f} characters per token"
         case "tokens":
             return f"{count_text(counts['tokens'])} tokens of {count_text(counts['documents'])} files"
+        case "index":
+            size = sum(record["bytes"] for record in outcome.manifest.content["files"].values())
+            return (
+                f"{count_text(counts['postings'])} fingerprints of {count_text(counts['documents'])} files "
+                f"({bytes_text(size)} for {bytes_text(counts['bytes'])} of text)"
+            )
         case "train":
             score = counts["validation_bits_per_byte"]
             held_out = "nothing held out" if score is None else f"validation {score:.3f} bits per byte"
@@ -299,8 +307,10 @@ def _show_next(console: Console, folder: Path, outcomes: Sequence[StageOutcome])
         commands.append((f"stackwright generate {folder} 'def ' --suffix '(self):'", "fill a gap"))
     if "curate" in names:
         commands.append((f"stackwright explain {folder} {_some_repository(folder)}", "why files are in or out"))
+    if "index" in names:
+        commands.append((f"stackwright cite {folder} FILE", "where a text comes from"))
     if "train" in names:
-        commands.append((f"open {folder / 'checkpoints' / 'loss.png'}", "the training curve"))
+        commands.append((f"stackwright report {folder}", "data, training and scores on one page"))
     if commands:
         console.print("\nNext:")
         for command, why in commands:
@@ -321,6 +331,29 @@ def show_plan(recipe: Recipe, folder: Path, outcomes: Sequence[StageOutcome], *,
     print(f"# what `stackwright build` would do in {folder}")
     for outcome in outcomes:
         print(f"#   {outcome.stage.name:<10} {outcome.status}: {outcome.why}")
+
+
+def show_citation(text: str, citation: Citation, *, limit: int) -> None:
+    """Print the matches of a text, or why there is none."""
+    console = Console(highlight=False)
+    if not citation.matches:
+        if citation.num_characters < citation.least_span:
+            why = (
+                f"it has {citation.num_characters} characters without spare white space, {citation.least_span} are the least"
+            )
+        else:
+            why = f"no span of {citation.least_span} characters or more stands in the dataset"
+        console.print(f"No origin found: {why}.")
+        return
+    rows = match_rows(text, citation)
+    for row in rows[:limit]:
+        console.print(f"[bold]line {row.lines}[/bold]: {row.kind} in {row.num_origins} file(s)")
+        console.print(f"  {escape(row.excerpt)}", style="cyan")
+        console.print(f"  {escape(row.origin)}, licence {escape(row.license)}")
+    if len(rows) > limit:
+        console.print(f"[dim]and {len(rows) - limit:,} more matches; show them with --limit, or all with --json[/dim]")
+    if not citation.is_complete:
+        console.print("[yellow]The text is so long or repetitive that the search was stopped: there may be more.[/yellow]")
 
 
 def show_explanation(explanation: Explanation) -> None:

@@ -41,10 +41,11 @@ ShardFunction = Callable[[Any], Result]
 MAX_SHARD_BYTES = 64 * 1024 * 1024
 """Text in one shard at most."""
 
-PARENT_BYTES = 400 * 1024 * 1024
-WORKER_BYTES = 600 * 1024 * 1024
-"""Resident memory to plan for: the process that leads, and a worker that holds one full shard of text with its tables
-(benchmarks/pipeline_memory.py measures both)."""
+INLINE_BYTES = 1_000_000_000
+PARENT_BYTES = 400_000_000
+WORKER_BYTES = 700_000_000
+"""Resident memory to plan for: one process that does everything; else the process that leads, and each worker, which holds
+one full shard of text with its tables (benchmarks/pipeline_memory.py measures them)."""
 
 
 class Runner(Protocol):
@@ -129,11 +130,10 @@ class Engine:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise EngineError(f"--workers {self.workers} is not positive", "give 1 or more")
-        least = PARENT_BYTES + WORKER_BYTES
-        if self.memory_bytes is not None and self.memory_bytes < least:
+        if self.memory_bytes is not None and self.memory_bytes < INLINE_BYTES:
             raise EngineError(
-                f"--memory of {self.memory_bytes} bytes does not hold one worker",
-                f"give at least {-(-least // 1_000_000)}MB",
+                f"--memory of {self.memory_bytes} bytes does not hold the work of one process",
+                f"give at least {-(-INLINE_BYTES // 1_000_000)}MB",
             )
 
     @property
@@ -141,7 +141,7 @@ class Engine:
         """Workers that fit into the memory limit."""
         if self.memory_bytes is None:
             return self.workers
-        return min(self.workers, (self.memory_bytes - PARENT_BYTES) // WORKER_BYTES)
+        return max(min(self.workers, (self.memory_bytes - PARENT_BYTES) // WORKER_BYTES), 1)
 
     def _runner(self) -> Runner:
         return InlineRunner() if self.concurrency == 1 else ProcessRunner(self.concurrency)

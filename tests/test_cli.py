@@ -93,7 +93,7 @@ def test_dry_run_prints_a_recipe_that_loads(recipe_file: Path, tmp_path: Path) -
         (["build", "tinny"], 2, "recipe 'tinny' is neither built in nor a file; did you mean 'tiny'?"),
         (["build", "tiny", "--set", "train.stepz=1"], 2, "unknown recipe key 'train.stepz'; did you mean 'steps'?"),
         (["build", "tiny", "--memory", "lots"], 2, "size 'lots' is not a number with a unit; write it like 8GB"),
-        (["build", "tiny", "--memory", "1MB", "--out", "RUN"], 1, "does not hold one worker; give at least"),
+        (["build", "tiny", "--memory", "1MB", "--out", "RUN"], 1, "does not hold the work of one process; give at least"),
         (["build", "tiny", "--to", "trian", "--out", "RUN"], 2, "no stage is called 'trian'; did you mean 'train'?"),
         (
             ["build", "tiny", "--set", "sources=[{kind='directory',path='nowhere'}]", "--out", "RUN"],

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from stackwright.engine import (
+    INLINE_BYTES,
     PARENT_BYTES,
     WORKER_BYTES,
     Engine,
@@ -106,7 +107,8 @@ def test_partitions_hold_every_row_once_and_equal_keys_meet(tmp_path: Path) -> N
 def test_memory_limits_the_workers_and_too_little_is_refused_with_the_least() -> None:
     assert Engine(8, PARENT_BYTES + 3 * WORKER_BYTES).concurrency == 3
     assert Engine(2, 100 * WORKER_BYTES).concurrency == 2
-    least = PARENT_BYTES + WORKER_BYTES
+    assert Engine(8, PARENT_BYTES + WORKER_BYTES).concurrency == 1
+    least = INLINE_BYTES
     with pytest.raises(EngineError, match=r"give at least (\d+)MB") as caught:
         Engine(1, least - 1)
     named = int(caught.value.action.split("least ")[1].removesuffix("MB")) * 1_000_000

@@ -19,6 +19,7 @@ LAYERS = [
     ["recipe", "log", "document"],
     ["artifact"],
     ["engine"],
+    ["pages"],
     ["sources"],
     ["govern"],
     ["curate"],
@@ -75,7 +76,7 @@ def modules_loaded_by(code: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("command", [[], ["build"], ["explain"], ["generate"]])
+@pytest.mark.parametrize("command", [[], ["build"], ["explain"], ["generate"], ["cite"], ["report"]])
 def test_help_loads_nothing_heavy(command: list[str]) -> None:
     code = (
         f"sys.argv = ['stackwright', *{command!r}, '--help']\n"

@@ -24,7 +24,7 @@ from stackwright.curate import exact_dedup
 from stackwright.curate.filters import check_filters
 from stackwright.curate.near_dedup import steps as near_dedup
 from stackwright.curate.near_dedup.presets import PRESETS
-from stackwright.curate.pii import redact
+from stackwright.curate.pii import redact, redact_excerpt
 from stackwright.curate.redaction_key import load_redaction_key, redaction_key_name
 from stackwright.curate.report import build_report
 from stackwright.curate.split import split_of
@@ -32,6 +32,7 @@ from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, Fired, document_na
 from stackwright.engine import Result, StageContext
 from stackwright.errors import DataError
 from stackwright.govern.licenses import LicenseVerdict, judge
+from stackwright.pages.dataset import dataset_page
 from stackwright.recipe import CurateSettings
 
 TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "clusters": CLUSTERS}
@@ -99,6 +100,9 @@ def run_curate(context: StageContext) -> dict[str, Any]:
             "widen curate.licenses or curate.filters in the recipe, or add sources",
         )
     context.staging.write_json("report.json", report)
+    ledger, clusters = context.staging.table("ledger"), context.staging.table("clusters")
+    page = dataset_page(context.recipe.name, corpus, report, ledger, clusters, redact_excerpt)
+    context.staging.write_text("report.html", page)
     return {key: report[key] for key in ("seen", "kept", "dropped", "redactions", "splits")}
 
 

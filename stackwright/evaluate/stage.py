@@ -1,221 +1,200 @@
-"""Evaluate: held-out bits per byte beside baselines, all on the same bytes.
+"""Evaluate: the model on repositories it was not trained on, beside baselines, each score with an interval.
 
-In: the last checkpoint, tokens, tokenizer and dataset. Out: `results.json`, `results.md`, and the table `scores` with a row
-per document and model. The documents are those of the test split, up to `evaluate.max_bytes`; where the split is empty,
-validation takes its place and the results say so. What wins is said plainly, also when it is not the model.
+In: the checkpoints, tokens, tokenizer and dataset. Out: `completions.jsonl` (what the model answered, written before
+anything is scored), `results.json`, `results.md`, the tables `scores` (bits of each document under each model) and
+`infilling` (each answered line), and the plot of all checkpoints. The documents are those of the test split, up to
+`evaluate.max_bytes`; where the split is empty, validation takes its place and the results say so. What wins is said
+plainly, also when it is not the model.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from stackwright.artifact import Artifact
-from stackwright.data.loader import Ids, Loader, TokenDataset
 from stackwright.engine import StageContext
-from stackwright.evaluate.baselines import UnigramModel, count_tokens, fit_bigram, training_stream, xz_bits
+from stackwright.evaluate import infilling
+from stackwright.evaluate.bits_per_byte import (
+    BIGRAM,
+    MODEL,
+    SCORES,
+    TASK,
+    UNIGRAM,
+    XZ,
+    baseline_bits,
+    model_bits,
+    score_rows,
+)
+from stackwright.evaluate.checkpoints import (
+    Part,
+    checkpoint_folders,
+    checkpoint_line,
+    part_bits_per_byte,
+    part_facts,
+)
+from stackwright.evaluate.completions import dump_completions, load_completions
+from stackwright.evaluate.held_out import HeldOut, choose_held_out, read_documents
+from stackwright.evaluate.infilling import (
+    INFILLING,
+    PREVIOUS_LINE,
+    Problem,
+    choose_problems,
+    complete_problems,
+    score_completions,
+)
+from stackwright.evaluate.markdown import results_page
+from stackwright.evaluate.plots import plot_scores
+from stackwright.evaluate.results import Resampling, build_results, nothing_held_out
+from stackwright.generate.backend import TorchBackend
 from stackwright.model.hub import load_model_folder
+from stackwright.pages.evaluation import evaluation_page
 from stackwright.tokenizer.codec import Tokenizer
-from stackwright.train.checkpoint import latest_checkpoint
 from stackwright.train.hardware import choose_threads
 from stackwright.train.trainer import deterministic
-from stackwright.train.validation import choose_documents, score_documents
 
-TABLES = {
-    "scores": pa.schema(
-        [
-            pa.field("repo", pa.string(), nullable=False),
-            pa.field("revision", pa.string(), nullable=False),
-            pa.field("path", pa.string(), nullable=False),
-            pa.field("language", pa.string(), nullable=False),
-            pa.field("model", pa.string(), nullable=False),
-            pa.field("bits", pa.float64(), nullable=False),
-            pa.field("num_tokens", pa.int64(), nullable=False),
-            pa.field("num_bytes", pa.int64(), nullable=False),
-        ]
-    )
-}
-TASK = "held_out_bits_per_byte"
-TASK_VERSION = 1
+__all__ = ["BIGRAM", "MODEL", "PREVIOUS_LINE", "TABLES", "UNIGRAM", "XZ", "run_evaluate"]
 
-MODEL, UNIGRAM, BIGRAM, XZ = "this model", "unigram of tokens", "bigram of tokens", "xz, each file alone"
+TABLES = {"scores": SCORES, "infilling": INFILLING}
+
+COMPLETIONS_FILE = "completions.jsonl"
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """The documents that are scored: rows of the tokens table, and their numbers in the split."""
+class _Work:
+    """What is asked of the models."""
 
-    split: str
-    dataset: TokenDataset
-    documents: Sequence[int]
-    rows: Sequence[dict[str, Any]]
+    context: StageContext
+    tokenizer: Tokenizer
+    held_out: HeldOut
+    texts: Sequence[str]
+    problems: Sequence[Problem]
+    part: Part
+    checkpoints: Sequence[Path]  # in order of steps; the last one is scored in full
+
+    def problems_of(self, checkpoint: Path) -> Sequence[Problem]:
+        return self.problems if checkpoint == self.checkpoints[-1] else self.part.problems
+
+    def completions_path(self, checkpoint: Path) -> Path:
+        last = checkpoint == self.checkpoints[-1]
+        return self.context.staging.folder / (COMPLETIONS_FILE if last else f"completions-{checkpoint.name}.jsonl")
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """Bits of each document under each model, and bits per byte of the earlier checkpoints on the part."""
+
+    by_model: dict[str, list[float]]
+    discount: float
+    earlier: dict[Path, float]
 
 
 def run_evaluate(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the counts of the manifest."""
-    recipe, inputs = context.recipe, context.inputs
+    work = _prepare(context)
+    if work is None:
+        return _write(context, [], [], nothing_held_out({"seed": context.recipe.seed}))
+    with deterministic(choose_threads(context.recipe.train)):
+        if work.problems:
+            _write_completions(work)
+        bits = _count_bits(work)
+    scores = score_rows(work.held_out.rows, bits.by_model)
+    infills = {checkpoint: _score_answers(work, checkpoint) for checkpoint in work.checkpoints}
+    return _write(context, scores, infills[work.checkpoints[-1]], _results(work, bits, scores, infills))
+
+
+def _prepare(context: StageContext) -> _Work | None:
+    """Choose what is asked; None where nothing is held out."""
+    settings, inputs = context.recipe.evaluate, context.inputs
     tokenizer = Tokenizer.load(inputs["tokenizer"].folder)
-    held_out = choose_held_out(inputs["tokens"], tokenizer, recipe.evaluate.max_bytes)
+    held_out = choose_held_out(inputs["tokens"], tokenizer, settings.max_bytes)
     if held_out is None:
-        return _write_nothing(context)
-    task = context.progress.task("score", 4, "models")
-    bits: dict[str, list[float]] = {}
-    with deterministic(choose_threads(recipe.train)):
-        bits[MODEL] = _model_bits(inputs["checkpoints"], tokenizer, held_out)
-        task.advance(1)
-        bits[UNIGRAM], bits[BIGRAM], discount = _baseline_bits(context, tokenizer, held_out)
-        task.advance(2)
-    bits[XZ] = _xz_bits(inputs["dataset"], held_out)
-    task.advance(1)
-    rows = _score_rows(held_out, bits)
-    context.staging.write_table_part("scores", 0, rows)
-    results = summarize(rows, held_out.split, {"bigram_discount": discount, "seed": recipe.seed})
-    context.staging.write_json("results.json", results)
-    context.staging.write_text("results.md", results_table(results))
-    return {key: results[key] for key in ("headline", "num_bytes", "num_documents", "split")} | {
-        "bits_per_byte": {name: entry["bits_per_byte"] for name, entry in results["models"].items()}
-    }
-
-
-def _write_nothing(context: StageContext) -> dict[str, Any]:
-    headline = "no held-out documents: every repository of this run is in the training split"
-    empty: dict[str, Any] = {"headline": headline, "num_bytes": 0, "num_documents": 0, "split": "none"}
-    context.staging.write_table_part("scores", 0, [])
-    context.staging.write_json(
-        "results.json", {**empty, "task": TASK, "task_version": TASK_VERSION, "models": {}, "languages": {}}
+        return None
+    found = read_documents(inputs["dataset"].table("documents"), held_out.names)
+    documents = [found[name] for name in held_out.names]
+    problems = choose_problems(documents, settings.infilling_problems, context.recipe.seed)
+    return _Work(
+        context=context,
+        tokenizer=tokenizer,
+        held_out=held_out,
+        texts=[document["content"] for document in documents],
+        problems=problems,
+        part=Part.of(held_out, problems, settings.max_bytes),
+        checkpoints=checkpoint_folders(inputs["checkpoints"].folder),
     )
-    context.staging.write_text("results.md", f"{headline}\n")
-    return {**empty, "bits_per_byte": {}}
 
 
-def choose_held_out(tokens: Artifact, tokenizer: Tokenizer, max_bytes: int) -> HeldOut | None:
-    """Return whole documents of the test split up to `max_bytes`, of validation where there are none, else None."""
-    table = tokens.table("documents").read()
-    for split in ("test", "validation"):
-        dataset = TokenDataset(tokens, split, tokenizer.sha256)
-        documents = choose_documents(dataset.num_bytes, max_bytes)
-        if documents:
-            rows = table.take(dataset.rows[documents]).to_pylist()
-            return HeldOut(split, dataset, documents, rows)
-    return None
+def _write_completions(work: _Work) -> None:
+    """Write the answers of every checkpoint, unless a killed run has left them: a file with its final name is whole."""
+    wanted = {checkpoint: work.problems_of(checkpoint) for checkpoint in reversed(work.checkpoints)}
+    limit = work.context.recipe.evaluate.infilling_max_new_tokens
+    task = work.context.progress.task("infill", sum(map(len, wanted.values())), "problems")
+    for checkpoint, problems in wanted.items():
+        path = work.completions_path(checkpoint)
+        if path.is_file():
+            task.advance(len(problems))
+            continue
+        backend = TorchBackend(load_model_folder(checkpoint))
+        records = complete_problems(backend, work.tokenizer, problems, limit, task)
+        work.context.staging.write_text(path.name, dump_completions(records))
 
 
-def _model_bits(checkpoints: Artifact, tokenizer: Tokenizer, held_out: HeldOut) -> list[float]:
-    checkpoint = latest_checkpoint(checkpoints.folder)
-    assert checkpoint is not None, "a finished train stage has a checkpoint"
-    model = load_model_folder(checkpoint)
-    return [score.bits for score in score_documents(model, held_out.dataset, held_out.documents, tokenizer.eot)]
+def _count_bits(work: _Work) -> _Bits:
+    """Score the last checkpoint and the baselines in full, the earlier checkpoints on the part."""
+    *earlier, last = work.checkpoints
+    task = work.context.progress.task("score", len(earlier) + 4, "models")
+    own = model_bits(load_model_folder(last), work.tokenizer, work.held_out)
+    task.advance(1)
+    on_part = {}
+    for checkpoint in earlier:
+        on_part[checkpoint] = part_bits_per_byte(load_model_folder(checkpoint), work.tokenizer, work.part)
+        task.advance(1)
+    baselines, discount = baseline_bits(work.context, work.tokenizer, work.held_out, work.texts)
+    task.advance(len(baselines))
+    return _Bits({MODEL: own, **baselines}, discount, on_part)
 
 
-def _baseline_bits(context: StageContext, tokenizer: Tokenizer, held_out: HeldOut) -> tuple[list[float], list[float], float]:
-    """Return the bits of unigram and bigram model for each document, and the fitted discount."""
-    recipe, tokens = context.recipe, context.inputs["tokens"]
-    without_fim = recipe.data.model_copy(update={"fim_rate": 0.0})
-    loader = Loader(TokenDataset(tokens, "train", tokenizer.sha256), tokenizer, without_fim, recipe.seed)
-    samples = training_stream(loader, context.inputs["checkpoints"].manifest.counts["samples"])
-    counts, pairs, pair_counts = count_tokens(samples, tokenizer.vocab_size)
-    validation = TokenDataset(tokens, "validation", tokenizer.sha256)
-    tuning = _streams(validation, choose_documents(validation.num_tokens, recipe.train.eval_tokens), tokenizer.eot)
-    bigram, discount = fit_bigram(pairs, pair_counts, tokenizer.vocab_size, tuning)
-    unigram = UnigramModel(counts)
-    streams = _streams(held_out.dataset, held_out.documents, tokenizer.eot)
-    return [unigram.bits(stream) for stream in streams], [bigram.bits(stream) for stream in streams], discount
+def _score_answers(work: _Work, checkpoint: Path) -> list[dict[str, Any]]:
+    if not work.problems:
+        return []
+    return score_completions(work.completions_path(checkpoint), work.context.inputs["dataset"].table("documents"))
 
 
-def _streams(dataset: TokenDataset, documents: Sequence[int], eot: int) -> list[Ids]:
-    """Return each document as the model is scored on it: after end-of-text, and without its own."""
-    return [np.concatenate([[eot], dataset.tokens(document)[:-1]]) for document in documents]
-
-
-def _xz_bits(dataset: Artifact, held_out: HeldOut) -> list[float]:
-    wanted = {(row["repo"], row["revision"], row["path"]): index for index, row in enumerate(held_out.rows)}
-    bits = [0.0] * len(wanted)
-    table = dataset.table("documents")
-    for part in {row["part"] for row in held_out.rows}:
-        for row in table.read_part(part, ["repo", "revision", "path", "content"]).to_pylist():
-            index = wanted.get((row["repo"], row["revision"], row["path"]))
-            if index is not None:
-                bits[index] = xz_bits(row["content"])
-    return bits
-
-
-def _score_rows(held_out: HeldOut, bits: dict[str, list[float]]) -> list[dict[str, Any]]:
-    names = ("repo", "revision", "path", "language", "num_bytes")
-    return [
-        {
-            **{name: row[name] for name in names},
-            "num_tokens": row["num_tokens"] - 1,  # end-of-text is not scored
-            "model": model,
-            "bits": values[index],
-        }
-        for index, row in enumerate(held_out.rows)
-        for model, values in bits.items()
+def _results(
+    work: _Work, bits: _Bits, scores: Sequence[dict[str, Any]], infills: dict[Path, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    last, recipe, part = work.checkpoints[-1], work.context.recipe, work.part
+    records = load_completions(work.completions_path(last)) if work.problems else []
+    settings = {"bigram_discount": bits.discount, **recipe.evaluate.model_dump(mode="json")}
+    resampling = Resampling(recipe.evaluate.bootstrap_samples, recipe.seed)
+    results = build_results(scores, infills[last], records, work.held_out.split, resampling, settings)
+    values = {**bits.earlier, last: part.bits_per_byte(scores)[MODEL]}
+    results["checkpoint_part"] = part_facts(part, scores, infills[last])
+    results["checkpoints"] = [
+        checkpoint_line(checkpoint, values[checkpoint], part.infilling_rows(infills[checkpoint]))
+        for checkpoint in work.checkpoints
     ]
+    return results
 
 
-def summarize(rows: Sequence[dict[str, Any]], split: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the results: bits per byte in all and by language, and which baselines the model beats."""
-    own = [row for row in rows if row["model"] == MODEL]
-    scores = _scores(rows)
-    return {
-        "task": TASK,
-        "task_version": TASK_VERSION,
-        "settings": settings,
-        "split": split,
-        "num_documents": len(own),
-        "num_bytes": sum(row["num_bytes"] for row in own),
-        "num_tokens": sum(row["num_tokens"] for row in own),
-        "models": scores,
-        "languages": {
-            language: _scores([row for row in rows if row["language"] == language])
-            for language in sorted({row["language"] for row in rows})
-        },
-        "headline": headline_of({model: entry["bits_per_byte"] for model, entry in scores.items()}),
+def _write(
+    context: StageContext,
+    scores: Sequence[dict[str, Any]],
+    infills: Sequence[dict[str, Any]],
+    results: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the tables and the results; returns the counts of the manifest."""
+    staging, tasks = context.staging, results["tasks"]
+    staging.write_table_part("scores", 0, scores)
+    staging.write_table_part("infilling", 0, infills)
+    staging.write_json("results.json", results)
+    staging.write_text("results.md", results_page(results))
+    staging.write_text("results.html", evaluation_page(context.recipe.name, results))
+    plot_scores(staging.folder, results)
+    bits, lines = tasks.get(TASK, {"models": {}}), tasks.get(infilling.TASK, {"models": {}, "num_problems": 0})
+    return {key: results[key] for key in ("headline", "num_bytes", "num_documents", "split")} | {
+        "bits_per_byte": {model: score["value"] for model, score in bits["models"].items()},
+        "infilling": {model: metrics["exact_match"]["value"] for model, metrics in lines["models"].items()},
+        "num_problems": lines["num_problems"],
     }
-
-
-def _scores(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return model -> bits per byte with the bytes and documents it was scored on, in the order of the rows."""
-    bits, num_bytes, documents = Counter[str](), Counter[str](), Counter[str]()
-    for row in rows:
-        bits[row["model"]] += row["bits"]
-        num_bytes[row["model"]] += row["num_bytes"]
-        documents[row["model"]] += 1
-    return {
-        model: {
-            "bits_per_byte": bits[model] / max(num_bytes[model], 1),
-            "num_bytes": num_bytes[model],
-            "num_documents": documents[model],
-        }
-        for model in documents
-    }
-
-
-def headline_of(scores: dict[str, float]) -> str:
-    """Return one sentence: the model's score, what it beats and what beats it."""
-    own = scores[MODEL]
-    others = {name: score for name, score in scores.items() if name != MODEL}
-    beaten = [f"{name} {score:.3f}" for name, score in others.items() if own < score]
-    better = [f"{name} {score:.3f}" for name, score in others.items() if score <= own]
-    parts = [f"{own:.3f} bits per byte on held-out repositories"]
-    if beaten:
-        parts.append("beats " + ", ".join(beaten))
-    if better:
-        parts.append("loses to " + ", ".join(better))
-    return "; ".join(parts)
-
-
-def results_table(results: dict[str, Any]) -> str:
-    """Return the results as Markdown."""
-    models = list(results["models"])
-    lines = [f"# Held-out bits per byte\n\n{results['headline']}.\n", "| language | bytes | " + " | ".join(models) + " |"]
-    lines.append("| --- | ---: |" + " ---: |" * len(models))
-    for language, scores in [("all", results["models"]), *results["languages"].items()]:
-        cells = " | ".join(f"{scores[model]['bits_per_byte']:.3f}" for model in models)
-        lines.append(f"| {language} | {scores[models[0]]['num_bytes']:,} | {cells} |")
-    return "\n".join(lines) + "\n"

@@ -8,6 +8,8 @@ rows are interleaved head by head (query, key, value of head 0, then of head 1 â
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GENERATION_FILE = "generation_config.json"
 MODEL_TYPE = "gpt_bigcode"
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 # Our names within a block -> theirs.
 _BLOCK_NAMES = {
@@ -184,8 +188,18 @@ def save_model_folder(folder: Path, model: Transformer, eot_id: int, dtype: torc
     write_json(folder / CONFIG_FILE, to_hub_config(model.config, eot_id, dtype))
     write_json(folder / GENERATION_FILE, {"bos_token_id": eot_id, "eos_token_id": eot_id, "pad_token_id": eot_id})
     tensors = {name: tensor.to(dtype) for name, tensor in to_hub_tensors(model).items()}
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    sync_file(folder / WEIGHTS_FILE)
+    save_tensors(folder / WEIGHTS_FILE, tensors)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors durably. Raises `OSError` for what the system refuses, which the library wraps in a type of its own."""
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if number := _SYSTEM_ERROR.search(str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
+    sync_file(path)
 
 
 def load_model_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stackwright.evaluate.stage import MODEL
+from stackwright.evaluate import bits_per_byte, infilling
+from stackwright.evaluate.bits_per_byte import MODEL
+from stackwright.evaluate.markdown import interval_text
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,6 @@ def model_card(facts: RunFacts) -> str:
 def _model_metadata(facts: RunFacts) -> dict[str, Any]:
     fim = facts.fim
     infill = f"{fim['prefix']}def add(a, b):\n    total = {fim['suffix']}\n    return total\n{fim['middle']}"
-    # Only the model's own score: what it is compared with stands in the card's table.
-    own = facts.evaluation["models"].get(MODEL)
-    metrics = (
-        [] if own is None else [{"type": "bits_per_byte", "name": "bits per byte", "value": round(own["bits_per_byte"], 4)}]
-    )
     return {
         "pipeline_tag": "text-generation",
         "inference": False,
@@ -115,12 +112,25 @@ def _model_metadata(facts: RunFacts) -> dict[str, Any]:
                     {
                         "task": {"type": "text-generation"},
                         "dataset": {"name": f"held-out repositories of {facts.recipe}", "type": "held-out"},
-                        "metrics": metrics,
+                        "metrics": _own_metrics(facts.evaluation["tasks"]),
                     }
                 ],
             }
         ],
     }
+
+
+def _own_metrics(tasks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the model's own scores: what it is compared with stands in the card's tables."""
+    metrics = []
+    if bits_per_byte.TASK in tasks:
+        score = tasks[bits_per_byte.TASK]["models"][MODEL]
+        metrics.append({"type": "bits_per_byte", "name": "bits per byte", "value": round(score["value"], 4)})
+    if infilling.TASK in tasks:
+        score = tasks[infilling.TASK]["models"][MODEL]["exact_match"]
+        name = "exact match of infilled lines"
+        metrics.append({"type": "exact_match", "name": name, "value": round(score["value"], 4)})
+    return metrics
 
 
 def _summary(facts: RunFacts) -> str:
@@ -187,20 +197,36 @@ of every file.
 """
 
 
-def _bits_of(item: tuple[str, Mapping[str, Any]]) -> float:
-    return float(item[1]["bits_per_byte"])
+def _value_of(item: tuple[str, Mapping[str, Any]]) -> float:
+    return float(item[1]["value"])
+
+
+def _score_tables(tasks: Mapping[str, Any]) -> str:
+    """Return a table for each task, the best model first in the one of bits per byte."""
+    tables = []
+    if bits_per_byte.TASK in tasks:
+        task = tasks[bits_per_byte.TASK]
+        rows: list[tuple[str, ...]] = [
+            (name, interval_text(score, task["num_documents"], 3))
+            for name, score in sorted(task["models"].items(), key=_value_of)
+        ]
+        tables.append(_table(["on the same held-out bytes", "bits per byte"], rows))
+    if infilling.TASK in tasks:
+        task = tasks[infilling.TASK]
+        rows = [
+            (name, *(interval_text(scores[key], task["num_documents"], 3) for key in ("exact_match", "edit_similarity")))
+            for name, scores in task["models"].items()
+        ]
+        header = [f"{task['num_problems']:,} held-out lines, infilled", "exact match", "edit similarity"]
+        tables.append(_table(header, rows))
+    return "\n\n".join([*tables, "In brackets: 95 % bootstrap intervals over files."]) if tables else ""
 
 
 def _limitations(facts: RunFacts) -> str:
-    models = facts.evaluation["models"]
-    scores = _table(
-        ["on the same held-out bytes", "bits per byte"],
-        [(name, f"{entry['bits_per_byte']:.3f}") for name, entry in sorted(models.items(), key=_bits_of)],
-    )
     return f"""
 {facts.evaluation["headline"]}
 
-{scores}
+{_score_tables(facts.evaluation["tasks"])}
 
 Scored on {facts.evaluation["num_bytes"]:,} bytes of {facts.evaluation["num_documents"]:,} files of repositories that
 were not trained on ({facts.evaluation["split"]} split). Output may be wrong, insecure, or a copy of training data.

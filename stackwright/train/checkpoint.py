@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stackwright.artifact import sync_file, sync_folder, write_json
 from stackwright.errors import CheckpointError
-from stackwright.model.hub import load_model_folder, save_model_folder
+from stackwright.model.hub import load_model_folder, save_model_folder, save_tensors
 from stackwright.model.transformer import Transformer
 
 STATE_FILE = "resume.json"
@@ -67,8 +67,7 @@ def save_checkpoint(
     for path in tokenizer_files:
         shutil.copyfile(path, temporary / path.name)
         sync_file(temporary / path.name)
-    save_file(_resume_tensors(model, optimizer), temporary / TENSORS_FILE)
-    sync_file(temporary / TENSORS_FILE)
+    save_tensors(temporary / TENSORS_FILE, _resume_tensors(model, optimizer))
     write_json(temporary / STATE_FILE, asdict(state))
     sync_folder(temporary)
     os.rename(temporary, final)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import math
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from stackwright.artifact import load_artifact
 from stackwright.data.loader import TokenDataset
 from stackwright.evaluate.baselines import BigramModel, UnigramModel, count_tokens, fit_bigram, xz_bits
-from stackwright.evaluate.stage import BIGRAM, MODEL, UNIGRAM, XZ, headline_of, summarize
 from stackwright.generate.load import load_model
 from stackwright.train.validation import bits_per_byte, choose_documents, score_documents, windows_of
 
@@ -114,28 +112,3 @@ def test_documents_are_chosen_up_to_the_limit_and_at_least_one() -> None:
     assert len(choose_documents(sizes, 1)) == 1
     assert choose_documents(sizes, 10**6) == [0, 1, 2, 3]
     assert choose_documents(np.zeros(0, np.int64), 100) == []
-
-
-def test_every_model_is_scored_on_the_same_bytes(finished_run: Path) -> None:
-    results = json.loads((finished_run / "evaluation" / "results.json").read_text())
-    assert set(results["models"]) == {MODEL, UNIGRAM, BIGRAM, XZ}
-    assert len({entry["num_bytes"] for entry in results["models"].values()}) == 1
-    rows = load_artifact(finished_run / "evaluation").table("scores").read().to_pylist()
-    assert results == {**results, **summarize(rows, results["split"], results["settings"])}
-    texts = {
-        (row["repo"], row["path"]): row["content"]
-        for row in load_artifact(finished_run / "dataset").table("documents").read().to_pylist()
-        if row["split"] == results["split"]
-    }
-    for row in rows:
-        assert row["num_bytes"] == len(texts[row["repo"], row["path"]].encode())
-    assert results["num_bytes"] <= 4000
-
-
-def test_headline_says_plainly_what_wins() -> None:
-    scores = {MODEL: 2.0, UNIGRAM: 3.0, BIGRAM: 1.5, XZ: 2.0}
-    headline = headline_of(scores)
-    assert headline == (
-        "2.000 bits per byte on held-out repositories; beats unigram of tokens 3.000; "
-        "loses to bigram of tokens 1.500, xz, each file alone 2.000"
-    )

@@ -92,7 +92,11 @@ def test_copies_name_the_kept_member(finished_run: Path, repositories: Path) -> 
     by_id = explain(finished_run, content_id)
     assert (by_id.kind, by_id.num_documents, by_id.verdicts) == ("content", 2, {"exact_duplicate": 1, "keep": 1})
     [edge] = by_id.copies
-    assert (edge["repo"], edge["other_repo"], edge["other_path"]) == ("directory/traps", "directory/repo00", "src/module0.py")
+    assert (edge["repo"], edge["other_repo"], edge["other_path"]) == (
+        "directory/traps",
+        "directory/repo00",
+        "src/module0.py",
+    )
     [dropped] = explain(finished_run, "traps:copy.py").documents
     assert dropped["fired"][-1]["kept"] == "directory/repo00@unversioned:src/module0.py"
 

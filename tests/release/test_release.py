@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stackwright import load_artifact, load_model
 from stackwright.errors import CheckpointError
+from stackwright.evaluate.markdown import interval_text
 from stackwright.release.cards import front_matter
 from stackwright.release.dataset import STACK_COLUMNS, language_folder
 from stackwright.release.export import checkpoint_folders, commit_id, copy_model
@@ -96,10 +97,16 @@ def test_model_card_has_the_keys_and_the_numbers_of_the_run(release: Path, finis
     assert keys == set(metadata)
     results = json.loads((finished_run / "evaluation" / "results.json").read_text())
     [result] = metadata["model-index"][0]["results"]  # type: ignore[index]
-    [metric] = result["metrics"]
-    assert metric["value"] == pytest.approx(results["models"]["this model"]["bits_per_byte"], abs=1e-4)
-    for name, entry in results["models"].items():
-        assert f"| {name} | {entry['bits_per_byte']:.3f} |" in text
+    bits, infills = results["tasks"]["held_out_bits_per_byte"], results["tasks"]["single_line_infilling"]
+    own = {"bits_per_byte": bits["models"]["this model"], "exact_match": infills["models"]["this model"]["exact_match"]}
+    assert {metric["type"] for metric in result["metrics"]} == set(own)
+    for metric in result["metrics"]:
+        assert metric["value"] == pytest.approx(own[metric["type"]]["value"], abs=1e-4)
+    for name, entry in bits["models"].items():
+        assert f"| {name} | {interval_text(entry, bits['num_documents'], 3)} |" in text
+    for name, entry in infills["models"].items():
+        shown = [interval_text(entry[key], infills["num_documents"], 3) for key in ("exact_match", "edit_similarity")]
+        assert f"| {name} | {shown[0]} | {shown[1]} |" in text
     counts = load_artifact(finished_run / "checkpoints").manifest.counts
     for number in (counts["parameters"], counts["tokens"]):
         assert f"{number:,}" in text

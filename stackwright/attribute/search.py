@@ -1,0 +1,279 @@
+"""Search: the spans of a query that stand in the corpus, each verified in a stored text.
+
+In: a normalised query, look-ups of fingerprints and stored texts. Out: maximal spans with a true origin each. The method:
+
+1. Windows of the query become tokens: runs of neighbouring windows with one fingerprint. A document can share a span only
+   where all its windows hit, so runs of tokens that hit bound every span; the longest are tried first.
+2. `_sweep` verifies a run from left to right. At a window it goes to every place in the document where the window's k-gram
+   stands and extends from there; windows that a span found so covers are passed over. That finds all maximal spans of the
+   document: one that is missed would hold the first window that a span which was found no longer covers.
+3. A run that lies inside a span found before can only hold spans inside it, and is not tried.
+
+Very repetitive or very long queries have too many maximal spans. After `EXACT_VISITS` the search is thinned: windows that
+any span covers are not looked at again (`_sweep_thinly`), so each shared window is still covered by a span that was found,
+but of overlapping spans some may be left out. After `MAX_VISITS` it stops, and says so.
+
+A window is `least_span` bytes where k-grams stand for it, and covered when the `least_span` characters from its first byte
+on are. In text of one byte a character, which code mostly is, that is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from stackwright.attribute.bits import Int64s, Uint64s
+from stackwright.attribute.fingerprint import Scheme, WindowRuns, hash_character_spans, hash_spans, window_runs
+from stackwright.attribute.intervals import MaximalSpans, Span
+from stackwright.attribute.normalize import NormalizedText
+from stackwright.attribute.postings import expand
+
+BLOCK_TOKENS = 2048
+"""Tokens looked up at a time: with 256 documents each at most, this bounds memory."""
+
+EXACT_VISITS = 10_000
+MAX_VISITS = 1_000_000
+"""Places in stored texts that one query may cost before it is thinned, and before it is stopped."""
+
+THIN_WINDOWS = 1 << 16
+"""Windows at a time in a thinned search, which bounds its memory."""
+
+MAX_OCCURRENCES = 64
+"""Places of one k-gram in one document that are all tried; from there on, the first that holds the whole window."""
+
+
+class Postings(Protocol):
+    """What the search needs of an index."""
+
+    scheme: Scheme
+
+    def is_common(self, hashes: Uint64s) -> npt.NDArray[np.bool_]:
+        """Return which hashes of k-grams are those of common ones."""
+
+    def look_up(self, hashes: Uint64s) -> tuple[Int64s, Int64s]:
+        """Return places in `hashes` and documents that may hold them, sorted by place; every one that does is there."""
+
+    def text(self, document: int) -> NormalizedText:
+        """Return a stored text."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Runs of windows of a query with one fingerprint, in order; together they are all its windows."""
+
+    first: Int64s
+    end: Int64s
+    hashes: Uint64s
+    common: npt.NDArray[np.bool_]
+
+    def of_windows(self, first: int, last: int) -> slice:
+        """Return which tokens hold the windows from `first` to `last`."""
+        return slice(int(np.searchsorted(self.end, first, "right")), int(np.searchsorted(self.first, last, "right")))
+
+
+def make_tokens(data: bytes, runs: WindowRuns, postings: Postings) -> Tokens:
+    """Return the tokens of a query: by k-gram, and window by window where the k-gram is common."""
+    scheme = postings.scheme
+    grams = hash_spans(data, runs.gram, scheme.gram_bytes)
+    common = postings.is_common(grams)
+    counts = np.where(common, runs.count, 1)
+    source = np.repeat(np.arange(len(grams)), counts)
+    first, hashes, common = expand(runs.first, counts), grams[source], common[source]
+    windows = np.flatnonzero(common)
+    whole, window_hashes = hash_character_spans(data, first[windows], scheme.least_span, np.array([len(data)]))
+    hashes[windows[whole]] = window_hashes
+    # No span of characters begins at the other windows; they go with the token before them.
+    begins = np.ones(len(first), bool)
+    begins[windows[~whole]] = False
+    first, hashes, common = first[begins], hashes[begins], common[begins]
+    begins = np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]
+    first = first[begins]
+    end = np.append(first[1:], runs.first[-1] + runs.count[-1]) if len(first) else first
+    return Tokens(first, end, hashes[begins], common[begins])
+
+
+def agreement(left: bytes, left_start: int, right: bytes, right_start: int) -> int:
+    """Return how many bytes agree from the two places on."""
+    limit = min(len(left) - left_start, len(right) - right_start)
+    agreed, step = 0, 64
+    while agreed < limit and step:
+        size = min(step, limit - agreed)
+        mine, other = left_start + agreed, right_start + agreed
+        if left[mine : mine + size] == right[other : other + size]:
+            agreed += size
+            step *= 2
+        else:
+            limit = agreed + size - 1  # one of these bytes differs
+            step = max(size // 2, 1)
+    return agreed
+
+
+def agreement_before(left: bytes, left_end: int, right: bytes, right_end: int) -> int:
+    """Return how many bytes agree before the two places."""
+    limit = min(left_end, right_end)
+    agreed, step = 0, 64
+    while agreed < limit and step:
+        size = min(step, limit - agreed)
+        mine, other = left_end - agreed, right_end - agreed
+        if left[mine - size : mine] == right[other - size : other]:
+            agreed += size
+            step *= 2
+        else:
+            limit = agreed + size - 1
+            step = max(size // 2, 1)
+    return agreed
+
+
+class Search:
+    """The search for one query. `run` fills `found`; `is_complete` says whether it got to the end."""
+
+    def __init__(self, query: NormalizedText, postings: Postings) -> None:
+        self.query, self._postings, self._scheme = query, postings, postings.scheme
+        self._data = query.data
+        searched = self._data if query.num_characters >= self._scheme.least_span else b""
+        self._runs = window_runs(searched, np.array([len(searched)]), self._scheme)
+        self.tokens = make_tokens(searched, self._runs, postings)
+        self.found = MaximalSpans()
+        # Windows that are covered, or of which there is nothing to cover as no character begins with them.
+        self._covered = (np.frombuffer(self._data, np.uint8) & 0xC0) == 0x80
+        self._absent: dict[int, set[int]] = {}  # document -> hashes of windows that a thinned search did not find in it
+        self._visits = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self._visits < MAX_VISITS
+
+    def run(self) -> list[Span]:
+        """Return the spans of at least `least_span` characters, none inside another, in order."""
+        for start in range(0, len(self.tokens.first), BLOCK_TOKENS):
+            left = self._candidates(start, start + BLOCK_TOKENS)
+            while len(left) and self.is_complete:
+                document, first, end = left[0, :3].tolist()
+                left = left[1:]
+                if self._visits >= EXACT_VISITS:
+                    self._sweep_thinly(document, first, end)
+                    continue
+                changes = self.found.changes
+                self._sweep(document, first, end)
+                if self.found.changes != changes:
+                    left = left[~self.found.cover(left[:, 1], left[:, 3])]
+        return self.found.spans()
+
+    def _candidates(self, start: int, end: int) -> Int64s:
+        """Return a row for each run of tokens that hit in one document, the longest first.
+
+        Columns: document, first window, end of the windows, and a byte that no span of the run passes. The search does not
+        see how far a run goes on that the block cuts off; it has the end of the text there, so that it is always tried.
+        """
+        tokens = self.tokens
+        hashes, inverse = np.unique(tokens.hashes[start:end], return_inverse=True)
+        asked, documents = self._postings.look_up(hashes)
+        borders = np.searchsorted(asked, np.arange(len(hashes) + 1))
+        counts = np.diff(borders)[inverse]
+        numbers = documents[expand(borders[:-1][inverse], counts)]
+        pairs = np.sort(numbers << 32 | np.repeat(np.arange(len(inverse)), counts))
+        begins = np.flatnonzero(np.append(True, np.diff(pairs) != 1)[: len(pairs)])
+        firsts, lasts = pairs[begins], pairs[np.append(begins[1:], len(pairs))[: len(begins)] - 1]
+        low, high = (firsts & 0xFFFFFFFF) + start, (lasts & 0xFFFFFFFF) + start
+        is_cut = ((low == start) & (start > 0)) | ((high == end - 1) & (end < len(tokens.first)))
+        limits = np.where(is_cut, len(self._data) + 1, self._ends_of_characters(tokens.end[high] - 1))
+        rows = np.stack([firsts >> 32, tokens.first[low], tokens.end[high], limits], axis=1)
+        return rows[np.argsort(rows[:, 1] - rows[:, 2], kind="stable")]
+
+    def _sweep(self, document: int, window: int, end: int) -> None:
+        """Find all maximal spans that the document shares with the windows from `window` to `end`."""
+        stored, runs = self._postings.text(document).data, self._runs
+        reached: dict[int, int] = {}  # diagonal -> end of the last span on it
+        ahead: list[tuple[int, int]] = []  # spans that begin after the window at hand: first byte, last window covered
+        while window < end:
+            if self._visits >= EXACT_VISITS:
+                self._sweep_thinly(document, window, end)
+                return
+            run = int(np.searchsorted(runs.first, window, "right")) - 1
+            spans, is_exhaustive = self._spans_at(int(runs.gram[run]), window, stored, document, reached)
+            ahead += spans
+            window = min(int(runs.first[run] + runs.count[run]) if is_exhaustive else window + 1, end)
+            while (covered := max((last for first, last in ahead if first <= window), default=-1)) >= window:
+                window = covered + 1
+            ahead = [span for span in ahead if span[1] >= window]
+
+    def _spans_at(
+        self, gram: int, window: int, stored: bytes, document: int, reached: dict[int, int]
+    ) -> tuple[list[tuple[int, int]], bool]:
+        """Extend from every place of the k-gram; returns what `_extend` does, and whether all places were tried."""
+        self._visits += 1
+        wanted = self._data[gram : gram + self._scheme.gram_bytes]
+        spans: list[tuple[int, int]] = []
+        place = stored.find(wanted)
+        for _ in range(MAX_OCCURRENCES):
+            if place < 0:
+                return spans, True
+            if reached.get(place - gram, -1) < gram + len(wanted):
+                spans.append(self._extend(gram, place, stored, document, reached))
+            place = stored.find(wanted, place + 1)
+        if self.query.begins_character(window):
+            place = stored.find(self._data[window : self._end_of_characters(window)])
+            if place >= 0:
+                spans.append(self._extend(window, place, stored, document, reached))
+        return spans, False
+
+    def _end_of_characters(self, window: int) -> int:
+        """Return where `least_span` characters end of which the first holds byte `window`."""
+        return int(self._ends_of_characters(np.array([window]))[0])
+
+    def _ends_of_characters(self, windows: Int64s) -> Int64s:
+        # A continuation byte belongs to the character that begins before it.
+        first = self.query.characters_of(windows + 1) - 1
+        return self.query.bytes_of(first + self._scheme.least_span)
+
+    def _extend(self, start: int, place: int, stored: bytes, document: int, reached: dict[int, int]) -> tuple[int, int]:
+        """Extend one place to both sides and keep the span when it is long enough.
+
+        Returns its first byte and the last window that it covers (-1 when none).
+        """
+        self._visits += 1
+        first = start - agreement_before(self._data, start, stored, place)
+        end = start + agreement(self._data, start, stored, place)
+        reached[place - start] = end
+        first, end = self.query.trim_to_characters(first, end)
+        surplus = self.query.character_of(end) - self.query.character_of(first) - self._scheme.least_span
+        if surplus < 0:
+            return first, -1
+        self.found.add(Span(first, end, document, place - start + first))
+        last_window = self.query.byte_of(self.query.character_of(first) + surplus)
+        self._covered[first : last_window + 1] = True
+        return first, last_window
+
+    def _sweep_thinly(self, document: int, window: int, end: int) -> None:
+        """Find a span of the document for each window that none covers yet; equal windows are sought once."""
+        for start in range(window, end, THIN_WINDOWS):
+            uncovered = start + np.flatnonzero(~self._covered[start : min(start + THIN_WINDOWS, end)])
+            if not len(uncovered) or not self.is_complete:
+                continue
+            whole, hashes = hash_character_spans(self._data, uncovered, self._scheme.least_span, np.array([len(self._data)]))
+            absent = self._absent.setdefault(document, set())
+            kinds, inverse = np.unique(hashes, return_inverse=True)
+            hopeful = np.array([kind not in absent for kind in kinds.tolist()], bool)[inverse]
+            windows = uncovered[whole][hopeful]
+            self._visits += 1 + len(uncovered) // 1024  # passing over windows is not free either
+            self._find_thinly(document, windows, hashes[hopeful].tolist(), absent)
+
+    def _find_thinly(self, document: int, windows: Int64s, kinds: list[int], absent: set[int]) -> None:
+        """Go through the windows, seek those that no span covers by then, and remember which kinds are absent."""
+        stored, places, at = self._postings.text(document).data, dict[int, int](), 0
+        ends = self._ends_of_characters(windows).tolist()
+        while at < len(windows):
+            kind = kinds[at]
+            if kind not in places:
+                self._visits += 1
+                places[kind] = stored.find(self._data[int(windows[at]) : ends[at]])
+                if places[kind] < 0:
+                    absent.add(kind)
+            following = at + 1
+            if places[kind] >= 0:
+                _, last = self._extend(int(windows[at]), places[kind], stored, document, {})
+                following = max(following, int(np.searchsorted(windows, last, "right")))
+            at = following
