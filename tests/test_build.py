@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from stackwright.artifact import MANIFEST, load_artifact
+from stackwright.attribute.index import Index
 from stackwright.build import STAGES, build, plan_build, stage_named
 from stackwright.console import describe
 from stackwright.errors import ArtifactError, DataError, RunLockedError, SourceError, TargetError
@@ -182,6 +183,43 @@ def test_one_small_file_says_that_it_is_too_little(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path / "world", "curate.split.validation_fraction=0", "curate.split.test_fraction=0")
     with pytest.raises(DataError, match=r"the train split holds \d+ tokens, one sample needs 65; add sources"):
         build(recipe, tmp_path / "run")
+
+
+def odd_corpus(root: Path, kind: str) -> str:
+    """Write one repository of identical files, of blank ones beside one with text, or of one enormous file."""
+    write(root / "repo" / "package.json", '{"license": "MIT"}')
+    text = "".join(f"def function_{number}(value):\n    return value + {number}\n\n" for number in range(40))
+    match kind:
+        case "identical":
+            for number in range(50):
+                write(root / "repo" / f"copy{number:02d}.py", text)
+        case "empty":
+            for number in range(50):
+                write(root / "repo" / f"empty{number:02d}.py", "")
+            write(root / "repo" / "text.py", text)
+        case _:
+            write(
+                root / "repo" / "enormous.py", "".join(f"value_{number} = {number * number}\n" for number in range(60_000))
+            )
+            return f"value_{43210} = {43210 * 43210}\nvalue_{43211} = {43211 * 43211}\n"
+    return text[100:300]
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("identical", 2), ("empty", 2), ("enormous", 2)])
+def test_odd_corpora_are_curated_and_cited(kind: str, kept: int, tmp_path: Path) -> None:
+    """`kept` counts package.json."""
+    planted = odd_corpus(tmp_path / "world", kind)
+    recipe = small_recipe(
+        tmp_path / "world",
+        "collect.max_file_bytes=20000000",
+        "curate.split.validation_fraction=0",
+        "curate.split.test_fraction=0",
+    )
+    outcomes = build(recipe, tmp_path / "run", workers=1, to_stage="index")
+    counts = {outcome.stage.name: outcome.manifest.counts for outcome in outcomes}  # type: ignore[union-attr]
+    assert counts["curate"]["kept"]["files"] == kept
+    (match,) = Index.open(tmp_path / "run" / "index").cite(f"# mine\n{planted}# mine\n").matches
+    assert match.origins[0].path in ("copy00.py", "text.py", "enormous.py")
 
 
 def test_too_few_shards_name_the_number_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_help_has_an_example_for_every_command() -> None:
     assert run("--help").returncode == 0
-    for command in ("build", "explain", "generate"):
+    for command in ("build", "explain", "cite", "report", "generate"):
         result = run(command, "--help")
         assert result.returncode == 0
         assert "Example: stackwright" in result.stdout
@@ -101,6 +101,9 @@ def test_dry_run_prints_a_recipe_that_loads(recipe_file: Path, tmp_path: Path) -
             "nowhere does not exist",
         ),
         (["explain", "nowhere", "numpy"], 2, "nowhere is not a run folder"),
+        (["cite", "nowhere", "README.md"], 1, "nowhere does not exist; run `stackwright build` to make it"),
+        (["cite", "nowhere", "no-such-file"], 2, "no-such-file cannot be read (No such file or directory); give a file"),
+        (["report", "nowhere"], 2, "nowhere is not a run folder"),
         (["generate", "nowhere", "x"], 2, "model nowhere is not a folder; give a run"),
         (["generate", "nowhere", "x", "--temperature", "-1"], 2, "temperature -1.0 is not a number from 0 up"),
     ],
@@ -120,12 +123,45 @@ def test_wrong_usage_exits_with_two(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_cite_names_the_origin_of_planted_lines(finished_run: Path, repositories: Path, tmp_path: Path) -> None:
+    lines = (repositories / "repo02" / "src" / "module1.py").read_text().splitlines(keepends=True)
+    text = "def mine(x):\n    return x\n\n" + "".join(lines[6:11])
+    (tmp_path / "mine.py").write_text(text)
+    shown = " ".join(run("cite", str(finished_run), str(tmp_path / "mine.py")).stdout.split())
+    assert "line 4-8: verbatim in" in shown
+    assert "directory/repo02@unversioned:src/module1.py:7-11, licence BSD-3-Clause" in shown
+    value = json.loads(run("cite", str(finished_run / "index"), "-", "--json", stdin=text).stdout)
+    [match] = [entry for entry in value["matches"] if "repo02" in entry["origins"][0]["repo"]]
+    assert "".join(lines[6:11]).strip() in text[match["start"] : match["end"]]
+    assert set(match) >= {"start", "end", "kind", "origins", "num_origins"}
+    assert set(match["origins"][0]) >= {"repo", "revision", "path", "start_line", "end_line", "content_id", "license"}
+
+
+@pytest.mark.parametrize(("text", "why"), [("x", "it has 1 characters"), ("z9 " * 40, "no span of 50 characters or more")])
+def test_cite_says_why_nothing_was_found(text: str, why: str, finished_run: Path) -> None:
+    result = run("cite", str(finished_run), stdin=text)
+    assert result.returncode == 0
+    assert why in " ".join(result.stdout.split())
+
+
+def test_report_writes_one_page(finished_run: Path, tmp_path: Path) -> None:
+    result = run("report", str(finished_run), str(finished_run), "--out", str(tmp_path / "page.html"))
+    assert result.stdout.startswith("wrote ")
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+    refused = run("report", str(finished_run), "--out", str(tmp_path / "page.html" / "below"))
+    assert "cannot be written" in one_line_error(refused)
+
+
 def test_explain_prints_verdict_rule_and_evidence(finished_run: Path) -> None:
     text = run("explain", str(finished_run), "traps:long.js").stdout
     assert "drop at curate: line_too_long" in text
     assert "(limit 1000), characters" in text
     copies = run("explain", str(finished_run), "traps:copy.py").stdout
-    assert "Copies (dropped → kept):" in copies
+    assert "Copies (→ dropped for, ~ near):" in copies
+    assert "directory/traps:copy.py → directory/repo00:src/module0.py (exact copy)" in " ".join(copies.split())
+    near = run("explain", str(finished_run), "traps:edited.py").stdout
+    assert "drop at curate: near_duplicate" in near
+    assert "(near copy, Jaccard 0.93)" in " ".join(near.split())
     value = json.loads(run("explain", str(finished_run), "traps:long.js", "--json").stdout)
     assert value["documents"][0]["reason"] == "line_too_long"
     assert "did you mean" in one_line_error(run("explain", str(finished_run), "trap"))
