@@ -73,7 +73,7 @@ def test_a_build_tells_its_story_in_eighty_columns(recipe_file: Path, tmp_path: 
     table = [line for line in before_next.splitlines() if line.startswith(" ")]
     assert max(map(len, table)) <= 80
     again = run("build", str(recipe_file), "--out", str(tmp_path / "run"))
-    assert "0 of 7 stages ran" in again.stdout
+    assert "0 of 8 stages ran" in again.stdout
     as_json = json.loads(run("build", str(recipe_file), "--out", str(tmp_path / "run"), "--json").stdout)
     assert {stage["status"] for stage in as_json["stages"]} == {"skipped"}
 
