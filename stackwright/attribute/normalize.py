@@ -35,11 +35,13 @@ class NormalizedText:
     @cached_property
     def num_characters(self) -> int:
         """Characters of the normalised form."""
-        return len(self.data) if self._is_ascii else len(self._character_starts)
+        return len(self.data) if self._is_ascii else len(self._borders) - 1
 
     @cached_property
-    def _character_starts(self) -> Int64s:
-        return np.flatnonzero((np.frombuffer(self.data, np.uint8) & 0xC0) != 0x80)
+    def _borders(self) -> Int64s:
+        """The byte at which each character begins, and where the last one ends."""
+        starts = np.flatnonzero((np.frombuffer(self.data, np.uint8) & 0xC0) != 0x80)
+        return np.append(starts, len(self.data))
 
     @cached_property
     def _kept(self) -> Int64s:
@@ -60,23 +62,21 @@ class NormalizedText:
 
     def character_of(self, byte: int) -> int:
         """Return the number of characters of the normalised form that begin before `byte`."""
-        return byte if self._is_ascii else int(np.searchsorted(self._character_starts, byte))
+        return byte if self._is_ascii else int(np.searchsorted(self._borders, byte))
 
     def byte_of(self, character: int) -> int:
-        """Return the byte at which a character of the normalised form begins, or where the last one ends."""
-        if character >= self.num_characters:
-            return len(self.data)
-        return character if self._is_ascii else int(self._character_starts[character])
+        """Return the byte at which a character of the normalised form begins; the end for those after the last."""
+        character = min(character, self.num_characters)
+        return character if self._is_ascii else int(self._borders[character])
 
     def characters_of(self, places: Int64s) -> Int64s:
         """Return `character_of` each."""
-        return places if self._is_ascii else np.searchsorted(self._character_starts, places)
+        return places if self._is_ascii else np.searchsorted(self._borders, places)
 
     def bytes_of(self, characters: Int64s) -> Int64s:
         """Return `byte_of` each."""
-        if self._is_ascii:
-            return np.minimum(characters, len(self.data))
-        return np.append(self._character_starts, len(self.data))[np.minimum(characters, self.num_characters)]
+        characters = np.minimum(characters, self.num_characters)
+        return characters if self._is_ascii else self._borders[characters]
 
     def begins_character(self, byte: int) -> bool:
         """Whether a character begins at `byte`."""

@@ -20,6 +20,7 @@ on are. In text of one byte a character, which code mostly is, that is the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -151,11 +152,11 @@ class Search:
         for start in range(0, len(self.tokens.first), BLOCK_TOKENS):
             left = self._candidates(start, start + BLOCK_TOKENS)
             while len(left) and self.is_complete:
+                if self._visits >= EXACT_VISITS:
+                    self._search_thinly(left)
+                    break
                 document, first, end = left[0, :3].tolist()
                 left = left[1:]
-                if self._visits >= EXACT_VISITS:
-                    self._sweep_thinly(document, first, end)
-                    continue
                 changes = self.found.changes
                 self._sweep(document, first, end)
                 if self.found.changes != changes:
@@ -190,7 +191,7 @@ class Search:
         ahead: list[tuple[int, int]] = []  # spans that begin after the window at hand: first byte, last window covered
         while window < end:
             if self._visits >= EXACT_VISITS:
-                self._sweep_thinly(document, window, end)
+                self._sweep_thinly(document, np.arange(window, end))
                 return
             run = int(np.searchsorted(runs.first, window, "right")) - 1
             spans, is_exhaustive = self._spans_at(int(runs.gram[run]), window, stored, document, reached)
@@ -222,12 +223,12 @@ class Search:
 
     def _end_of_characters(self, window: int) -> int:
         """Return where `least_span` characters end of which the first holds byte `window`."""
-        return int(self._ends_of_characters(np.array([window]))[0])
+        # A continuation byte belongs to the character that begins before it.
+        return self.query.byte_of(self.query.character_of(window + 1) - 1 + self._scheme.least_span)
 
     def _ends_of_characters(self, windows: Int64s) -> Int64s:
-        # A continuation byte belongs to the character that begins before it.
-        first = self.query.characters_of(windows + 1) - 1
-        return self.query.bytes_of(first + self._scheme.least_span)
+        """Return `_end_of_characters` of each."""
+        return self.query.bytes_of(self.query.characters_of(windows + 1) - 1 + self._scheme.least_span)
 
     def _extend(self, start: int, place: int, stored: bytes, document: int, reached: dict[int, int]) -> tuple[int, int]:
         """Extend one place to both sides and keep the span when it is long enough.
@@ -247,33 +248,58 @@ class Search:
         self._covered[first : last_window + 1] = True
         return first, last_window
 
-    def _sweep_thinly(self, document: int, window: int, end: int) -> None:
+    def _search_thinly(self, rows: Int64s) -> None:
+        """Go on with the rest of a block: one document after another, that of the longest run first."""
+        documents, ranks, members = np.unique(rows[:, 0], return_index=True, return_inverse=True)
+        grouped = np.argsort(members, kind="stable")
+        borders = np.searchsorted(members[grouped], np.arange(len(documents) + 1))
+        for number in np.argsort(ranks).tolist():
+            own = rows[grouped[borders[number] : borders[number + 1]]]
+            own = own[np.argsort(own[:, 1])]
+            self._sweep_thinly(int(documents[number]), expand(own[:, 1], own[:, 2] - own[:, 1]))
+
+    @cached_property
+    def _kinds(self) -> Uint64s:
+        """A hash of the characters that begin at each window, made when the search is first thinned.
+
+        Windows with which no `least_span` characters begin count as covered from then on.
+        """
+        least, num_windows = self._scheme.least_span, len(self._data) - self._scheme.least_span + 1
+        kinds = np.zeros(num_windows, np.uint64)
+        for start in range(0, num_windows, THIN_WINDOWS):
+            windows = np.arange(min(THIN_WINDOWS, num_windows - start))
+            part = self._data[start : start + len(windows) + 4 * least]  # characters have four bytes at most
+            whole, kinds[start + windows[whole]] = hash_character_spans(part, windows, least, np.array([len(part)]))
+            self._covered[start + windows[~whole]] = True
+        return kinds
+
+    def _sweep_thinly(self, document: int, windows: Int64s) -> None:
         """Find a span of the document for each window that none covers yet; equal windows are sought once."""
-        for start in range(window, end, THIN_WINDOWS):
-            uncovered = start + np.flatnonzero(~self._covered[start : min(start + THIN_WINDOWS, end)])
+        kinds, absent = self._kinds, self._absent.setdefault(document, set())
+        for start in range(0, len(windows), THIN_WINDOWS):
+            uncovered = windows[start : start + THIN_WINDOWS]
+            uncovered = uncovered[~self._covered[uncovered]]
             if not len(uncovered) or not self.is_complete:
                 continue
-            whole, hashes = hash_character_spans(self._data, uncovered, self._scheme.least_span, np.array([len(self._data)]))
-            absent = self._absent.setdefault(document, set())
-            kinds, inverse = np.unique(hashes, return_inverse=True)
-            hopeful = np.array([kind not in absent for kind in kinds.tolist()], bool)[inverse]
-            windows = uncovered[whole][hopeful]
             self._visits += 1 + len(uncovered) // 1024  # passing over windows is not free either
-            self._find_thinly(document, windows, hashes[hopeful].tolist(), absent)
+            if absent and len(uncovered) > 256:
+                own, inverse = np.unique(kinds[uncovered], return_inverse=True)
+                uncovered = uncovered[np.array([kind not in absent for kind in own.tolist()])[inverse]]
+            self._find_thinly(document, uncovered, kinds[uncovered].tolist(), absent)
 
     def _find_thinly(self, document: int, windows: Int64s, kinds: list[int], absent: set[int]) -> None:
         """Go through the windows, seek those that no span covers by then, and remember which kinds are absent."""
         stored, places, at = self._postings.text(document).data, dict[int, int](), 0
-        ends = self._ends_of_characters(windows).tolist()
-        while at < len(windows):
-            kind = kinds[at]
+        while at < len(kinds):
+            kind, first = kinds[at], int(windows[at])
+            at += 1
+            if kind in absent:
+                continue
             if kind not in places:
                 self._visits += 1
-                places[kind] = stored.find(self._data[int(windows[at]) : ends[at]])
-                if places[kind] < 0:
-                    absent.add(kind)
-            following = at + 1
-            if places[kind] >= 0:
-                _, last = self._extend(int(windows[at]), places[kind], stored, document, {})
-                following = max(following, int(np.searchsorted(windows, last, "right")))
-            at = following
+                places[kind] = stored.find(self._data[first : self._end_of_characters(first)])
+            if places[kind] < 0:
+                absent.add(kind)
+            else:
+                _, last = self._extend(first, places[kind], stored, document, {})
+                at = max(at, int(np.searchsorted(windows, last, "right")))

@@ -106,7 +106,10 @@ def test_report_is_the_same_every_time(whole_run: Path) -> None:
 
 def test_a_stage_that_was_not_built_is_said_to_be_missing(whole_run: Path, tmp_path: Path) -> None:
     text = check_page(run_report([whole_run])).text
-    assert "small has no tokenizer (the vocabulary), tokens (the text as tokens) and release" in text
+    assert (
+        "small has no tokenizer (the vocabulary), tokens (the text as tokens), index (where a text comes from) and release"
+        in text
+    )
     empty = check_page(run_report([make_run(tmp_path / "empty")])).text
     assert all(name in empty for name in FOLDERS)
     assert "There is no dataset yet." in empty
