@@ -169,7 +169,7 @@ def explain_command(
 
     Example: `stackwright explain runs/tiny numpy:numpy/version.py`
     """
-    from stackwright import console
+    from stackwright import answers
     from stackwright.build import check_run_folder
     from stackwright.govern.ledger import explain
 
@@ -178,7 +178,7 @@ def explain_command(
     if as_json:
         _print_json(explanation.to_json())
     else:
-        console.show_explanation(explanation)
+        answers.show_explanation(explanation)
 
 
 @app.command("cite")
@@ -195,7 +195,7 @@ def cite_command(
 
     Example: `stackwright generate runs/tiny 'import os' | stackwright cite runs/tiny`
     """
-    from stackwright import console
+    from stackwright import answers
     from stackwright.attribute.index import Index
 
     text = _read_text(file)
@@ -203,7 +203,7 @@ def cite_command(
     if as_json:
         _print_json(citation.to_json())
     else:
-        console.show_citation(text, citation, limit=limit)
+        answers.show_citation(text, citation, limit=limit)
 
 
 def _read_text(file: Path) -> str:

@@ -23,10 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stackwright.artifact import load_artifact
-from stackwright.attribute.index import Citation
-from stackwright.attribute.render import match_rows
 from stackwright.build import BuildObserver, Stage, StageOutcome
-from stackwright.govern.ledger import Explanation
 from stackwright.log import ResourceMeter, Task
 from stackwright.recipe import Recipe, dump_recipe
 
@@ -158,6 +155,8 @@ class BuildConsole(BuildObserver):
         dataset = _counts(outcomes, "curate")
         if dataset is not None and any(outcome.stage.name == "curate" for outcome in ran):
             _show_funnel(self._console, json.loads((self._folder / "dataset" / "report.json").read_text("utf-8")))
+        if any(outcome.stage.name == "evaluate" for outcome in ran):
+            _show_scores(self._console, json.loads((self._folder / "evaluation" / "results.json").read_text("utf-8")))
         _show_stages(self._console, outcomes)
         self._console.print(
             f"{len(ran)} of {len(outcomes)} stages ran in {duration_text(self._meter.wall_seconds)} "
@@ -294,6 +293,33 @@ def _language_table(languages: Mapping[str, Any], most: int = 12) -> Table:
     return table
 
 
+def _show_scores(console: Console, results: Mapping[str, Any]) -> None:
+    """Print each score of each model with its interval; nothing when nothing was held out."""
+    if not results["tasks"]:
+        return
+    title = f"Scores on {results['num_documents']:,} files of {results['num_repositories']:,} held-out repositories"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for name in ("score", "model"):
+        table.add_column(name)
+    for name in ("value", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for task in results["tasks"].values():
+        for metric in _metrics_of(task):
+            name = metric.replace("_", " ")
+            for model, scores in task["models"].items():
+                score = scores.get(metric, scores)
+                bounds = f"{score['low']:.3f} to {score['high']:.3f}"
+                table.add_row(name, model, f"{score['value']:.3f}", bounds, style="bold" if name else None)
+                name = ""
+    console.print(table)
+
+
+def _metrics_of(task: Mapping[str, Any]) -> list[str]:
+    """Return the metrics of a task: the one it names, or all that its models were scored by."""
+    first = next(iter(task["models"].values()))
+    return [task["metric"]] if "value" in first else list(first)
+
+
 def _some_repository(folder: Path) -> str:
     """Return a repository of the run for the example: the last by name."""
     return str(load_artifact(folder / "corpus").table("repositories").read(["repo"]).column("repo")[-1])
@@ -331,73 +357,3 @@ def show_plan(recipe: Recipe, folder: Path, outcomes: Sequence[StageOutcome], *,
     print(f"# what `stackwright build` would do in {folder}")
     for outcome in outcomes:
         print(f"#   {outcome.stage.name:<10} {outcome.status}: {outcome.why}")
-
-
-def show_citation(text: str, citation: Citation, *, limit: int) -> None:
-    """Print the matches of a text, or why there is none."""
-    console = Console(highlight=False)
-    if not citation.matches:
-        if citation.num_characters < citation.least_span:
-            why = (
-                f"it has {citation.num_characters} characters without spare white space, {citation.least_span} are the least"
-            )
-        else:
-            why = f"no span of {citation.least_span} characters or more stands in the dataset"
-        console.print(f"No origin found: {why}.")
-        return
-    rows = match_rows(text, citation)
-    for row in rows[:limit]:
-        console.print(f"[bold]line {row.lines}[/bold]: {row.kind} in {row.num_origins} file(s)")
-        console.print(f"  {escape(row.excerpt)}", style="cyan")
-        console.print(f"  {escape(row.origin)}, licence {escape(row.license)}")
-    if len(rows) > limit:
-        console.print(f"[dim]and {len(rows) - limit:,} more matches; show them with --limit, or all with --json[/dim]")
-    if not citation.is_complete:
-        console.print("[yellow]The text is so long or repetitive that the search was stopped: there may be more.[/yellow]")
-
-
-def show_explanation(explanation: Explanation) -> None:
-    """Print what the ledger holds about a target."""
-    console = Console(highlight=False)
-    outcomes = ", ".join(f"{name} {count:,}" for name, count in explanation.verdicts.items())
-    console.print(f"[bold]{escape(explanation.target)}[/bold]: {explanation.num_documents:,} files seen ({outcomes})")
-    for row in explanation.documents:
-        _show_document(console, row)
-    hidden = explanation.num_documents - len(explanation.documents)
-    if hidden > 0:
-        console.print(f"[dim]and {hidden:,} more; show them with --limit, or all facts with --json[/dim]")
-    if explanation.copies:
-        console.print("\nCopies (→ dropped for, ~ near):")
-        for edge in explanation.copies:
-            console.print(f"  {escape(_edge_text(edge))}")
-
-
-def _edge_text(edge: Mapping[str, Any]) -> str:
-    sign = "→" if edge["decisive"] else "~"
-    kind = "exact copy" if edge["kind"] == "exact" else f"near copy, Jaccard {edge['similarity']:.2f}"
-    return f"{edge['repo']}:{edge['path']} {sign} {edge['other_repo']}:{edge['other_path']} ({kind})"
-
-
-def _show_document(console: Console, row: Mapping[str, Any]) -> None:
-    kept = row["verdict"] == "keep"
-    verdict = (
-        f"[green]keep[/green] (split {row['split']})" if kept else f"[red]drop[/red] at {row['stage']}: {row['reason']}"
-    )
-    size = "" if row["size_bytes"] is None else f", {bytes_text(row['size_bytes'])}"
-    console.print(f"\n{escape(row['repo'])}@{row['revision']}:[bold]{escape(row['path'])}[/bold]")
-    console.print(f"  {verdict}")
-    language, license_type = row["language"] or "no known language", row["license_type"] or "not judged"
-    console.print(f"  {language}{size}, licence {license_type}, id {row['content_id']}")
-    for fired in row["fired"]:
-        console.print(f"  - {escape(_fired_text(fired))}")
-
-
-def _fired_text(fired: Mapping[str, Any]) -> str:
-    parts = [f"{fired['rule']} v{fired['version']}: {fired['reason']}"]
-    if fired["value"] is not None:
-        limit = "" if fired["limit"] is None else f" (limit {fired['limit']:g})"
-        parts.append(f"{fired['value']:g}{limit}")
-    if fired["start"] is not None:
-        parts.append(f"characters {fired['start']}–{fired['end']}")
-    parts += [f"{name} {fired[name]}" for name in ("matched", "kept") if fired[name] is not None]
-    return ", ".join(parts)

@@ -66,6 +66,8 @@ def test_a_build_tells_its_story_in_eighty_columns(recipe_file: Path, tmp_path: 
         "bits per byte",
         "CPU-minutes",
         "peak memory",
+        "held-out repositories",
+        "edit similarity",
         "Next:",
     ):
         assert word in result.stdout

@@ -34,6 +34,7 @@ LAYERS = [
     ["release"],
     ["build"],
     ["console"],
+    ["answers"],
     ["cli"],
     ["__main__"],
 ]
