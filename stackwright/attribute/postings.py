@@ -126,12 +126,13 @@ def write_shard(path: Path, pairs: Uint64s, shard: int, num_shards: int, widths:
     if total >= 2**32:
         raise DataError(f"{path.name} would hold {len(pairs)} fingerprints", "raise index.num_shards")
     buckets = (pairs >> bucket_shift).astype(np.int64) - first
+    sampled = np.arange(0, record.num_zeros, SAMPLE_EVERY)
+    data = (sampled + np.searchsorted(buckets, sampled)).astype("<u4").tobytes().ljust(record.sample_bytes, b"\0")
+    buckets += np.arange(1, len(pairs) + 1)  # in place: a partition of a large dataset is as large as its worker may be
     bits = np.zeros(total, np.uint8)
-    bits[buckets + 1 + np.arange(len(pairs))] = 1
-    zeros = np.arange(record.num_zeros) + np.append(0, np.cumsum(np.bincount(buckets, minlength=record.num_buckets)))
-    data = zeros[::SAMPLE_EVERY].astype("<u4").tobytes().ljust(record.sample_bytes, b"\0")
+    bits[buckets] = 1
     data += np.packbits(bits, bitorder="little").tobytes().ljust(record.bucket_bytes, b"\0")
-    del bits, zeros, buckets
+    del bits, buckets
     low_mask = np.uint64((1 << widths.low_bits) - 1)
     lows = (pairs >> np.uint64(64 - widths.bucket_bits - widths.low_bits)) & low_mask
     lows <<= np.uint64(widths.document_bits)

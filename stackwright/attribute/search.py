@@ -151,16 +151,17 @@ class Search:
         """Return the spans of at least `least_span` characters, none inside another, in order."""
         for start in range(0, len(self.tokens.first), BLOCK_TOKENS):
             left = self._candidates(start, start + BLOCK_TOKENS)
+            changes = -1
             while len(left) and self.is_complete:
                 if self._visits >= EXACT_VISITS:
                     self._search_thinly(left)
                     break
-                document, first, end = left[0, :3].tolist()
-                left = left[1:]
-                changes = self.found.changes
-                self._sweep(document, first, end)
                 if self.found.changes != changes:
+                    changes = self.found.changes
                     left = left[~self.found.cover(left[:, 1], left[:, 3])]
+                if len(left):
+                    self._sweep(*left[0, :3].tolist())
+                    left = left[1:]
         return self.found.spans()
 
     def _candidates(self, start: int, end: int) -> Int64s:

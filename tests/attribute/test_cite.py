@@ -214,6 +214,24 @@ def test_small_blocks_make_no_difference(world: tuple[Index, dict[Name, str]], m
         assert index.cite(query) == whole
 
 
+def test_a_span_that_goes_through_many_blocks_is_found_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(6)
+    text = "".join(rng.choice("abcdefgh") for _ in range(1200))
+    texts = {("r", "a"): text[:800], ("r", "b"): text[400:], ("r", "c"): f"before {text} after"}
+    index = make_index(tmp_path, texts)
+    monkeypatch.setattr(search, "BLOCK_TOKENS", 3)
+    assert_exact(text, index, texts)
+
+
+def test_a_thinned_search_finds_every_piece_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(6)
+    text = "".join(rng.choice("abcdefgh") for _ in range(300))
+    texts = {("r", "pieces"): "|".join(text[start : start + 60] for start in range(0, 300, 5))}
+    index = make_index(tmp_path, texts)
+    monkeypatch.setattr(search, "EXACT_VISITS", 0)
+    assert len(assert_covers_every_window(text, index, texts).matches) > 9
+
+
 @pytest.mark.parametrize("query", ["", "x", " \n", "import os", "\ud800" * 20])
 def test_a_short_text_has_no_match_and_the_citation_says_what_it_takes(
     world: tuple[Index, dict[Name, str]], query: str

@@ -103,8 +103,10 @@ def test_hashes_of_similar_grams_fill_their_leading_bits_evenly() -> None:
     assert counts.max() < 335
 
 
-@given(texts=st.lists(st.text("aé漢😀", max_size=150), min_size=1, max_size=3))
-def test_character_spans_hash_whole_characters_of_one_text(texts: list[str]) -> None:
+@given(lengths=st.lists(st.integers(30, 130), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_character_spans_hash_whole_characters_of_one_text(lengths: list[int], seed: int) -> None:
+    rng = random.Random(seed)
+    texts = ["".join(rng.choice("aé漢😀") for _ in range(length)) for length in lengths]
     encoded = [text.encode() for text in texts]
     data, ends = b"".join(encoded), np.cumsum([len(text) for text in encoded])
     starts = np.arange(len(data) - 50)
@@ -121,3 +123,16 @@ def test_character_spans_hash_whole_characters_of_one_text(texts: list[str]) -> 
     by_hash = dict(zip(hashes.tolist(), (expected[start] for start in sorted(expected)), strict=True))
     assert len(by_hash) == len(set(expected.values()))
     assert all(by_hash[hashed] == expected[start] for hashed, start in zip(hashes.tolist(), sorted(expected), strict=True))
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "éà", "漢字", "😀🎉"])
+def test_every_character_of_a_character_span_counts(alphabet: str) -> None:
+    text = alphabet[0] * 50
+    changed = [text[:place] + alphabet[1] + text[place + 1 :] for place in range(50)]
+    start, hashes = np.array([0]), set()
+    for variant in [text, *changed]:
+        data = variant.encode() + alphabet[0].encode()
+        kept, hashed = hash_character_spans(data, start, 50, np.array([len(data)]))
+        assert kept.all()
+        hashes.add(int(hashed[0]))
+    assert len(hashes) == 51
