@@ -25,6 +25,7 @@ from rich.text import Text
 from stackwright.artifact import load_artifact
 from stackwright.build import BuildObserver, Stage, StageOutcome
 from stackwright.log import ResourceMeter, Task
+from stackwright.pages.evaluation import metrics_of
 from stackwright.recipe import Recipe, dump_recipe
 
 PLAIN_INTERVAL_SECONDS = 10.0
@@ -304,7 +305,7 @@ def _show_scores(console: Console, results: Mapping[str, Any]) -> None:
     for name in ("value", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for task in results["tasks"].values():
-        for metric in _metrics_of(task):
+        for metric in metrics_of(task):
             name = metric.replace("_", " ")
             for model, scores in task["models"].items():
                 score = scores.get(metric, scores)
@@ -312,12 +313,6 @@ def _show_scores(console: Console, results: Mapping[str, Any]) -> None:
                 table.add_row(name, model, f"{score['value']:.3f}", bounds, style="bold" if name else None)
                 name = ""
     console.print(table)
-
-
-def _metrics_of(task: Mapping[str, Any]) -> list[str]:
-    """Return the metrics of a task: the one it names, or all that its models were scored by."""
-    first = next(iter(task["models"].values()))
-    return [task["metric"]] if "value" in first else list(first)
 
 
 def _some_repository(folder: Path) -> str:

@@ -28,7 +28,8 @@ from stackwright.attribute.normalize import NormalizedText
 from stackwright.attribute.postings import Shard, ShardRecord, Widths, shard_of
 from stackwright.attribute.search import Search, Tokens
 from stackwright.attribute.stage import COMMON_FILE, INDEX_FILE, VERSION, among
-from stackwright.attribute.texts import CACHED_ROWS, RecentlyUsed, StoredRows, StoredTexts
+from stackwright.attribute.texts import CACHED_ROWS, StoredRows, StoredTexts
+from stackwright.cache import RecentlyUsed
 from stackwright.errors import ArtifactError
 
 LISTED_ORIGINS = 20

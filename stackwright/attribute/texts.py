@@ -6,11 +6,10 @@ What was read lately is kept up to `CACHE_BYTES`; a row group is the least that 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,35 +17,12 @@ import pyarrow.parquet as pq
 
 from stackwright.artifact import Table
 from stackwright.attribute.normalize import NormalizedText
+from stackwright.cache import RecentlyUsed
 
 CACHE_BYTES = 128 * 1024 * 1024
 """For each of two caches: texts as they are stored, and texts normalised."""
 
 CACHED_ROWS = 50_000
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-
-class RecentlyUsed(Generic[Key, Value]):
-    """What `make` made, as long as the sum of `size` stays below `limit`; the least recently used goes first."""
-
-    def __init__(self, make: Callable[[Key], Value], size: Callable[[Value], int], limit: int) -> None:
-        self._make, self._size, self._limit = make, size, limit
-        self._kept: OrderedDict[Key, Value] = OrderedDict()
-        self._total = 0
-
-    def get(self, key: Key) -> Value:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        value = self._make(key)
-        self._kept[key] = value
-        self._total += self._size(value)
-        while self._total > self._limit and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._total -= self._size(dropped)
-        return value
 
 
 class _Part:

@@ -9,9 +9,7 @@ file back and takes the references from the dataset.
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from stackwright.generate.backend import Backend
 from stackwright.generate.engine import Codec, complete
 from stackwright.generate.infill import build_prompt
 from stackwright.generate.sampling import SamplingSettings
-from stackwright.log import Task, get_logger
+from stackwright.log import Task
 
 TASK = "single_line_infilling"
 TASK_VERSION = 1
@@ -158,20 +156,7 @@ def complete_problems(
 
 def _prompt(codec: Codec, problem: Problem, max_tokens: int) -> list[int]:
     most = CHARACTERS_PER_TOKEN * max_tokens
-    with _cutting_is_expected():
-        return build_prompt(codec, problem.prefix[-most:], problem.suffix[:most], max_tokens)
-
-
-@contextmanager
-def _cutting_is_expected() -> Iterator[None]:
-    """Leave out the warning that a prompt was cut: of a person's prompt it is news, of a whole file it is the rule."""
-    logger = get_logger("generate")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+    return build_prompt(codec, problem.prefix[-most:], problem.suffix[:most], max_tokens, warn=False)
 
 
 def score_completions(path: Path, documents: Table) -> list[dict[str, Any]]:

@@ -14,11 +14,12 @@ SUFFIX_SHARE = 1 / 3
 """Share of the room that the suffix keeps when both sides are too long: what comes before a gap says more about it."""
 
 
-def build_prompt(codec: Codec, prefix: str, suffix: str | None, max_tokens: int) -> list[int]:
+def build_prompt(codec: Codec, prefix: str, suffix: str | None, max_tokens: int, *, warn: bool = True) -> list[int]:
     """Return the ids of a prompt: the prefix alone, or both sides of a gap in PSM order.
 
     A prompt that is too long keeps what is next to where the model writes: the end of the prefix, the beginning of the
-    suffix. An empty prompt becomes end-of-text, after which a document begins.
+    suffix. `warn` logs that it was cut: of a person's prompt that is news, of a whole file it is the rule. An empty prompt
+    becomes end-of-text, after which a document begins.
 
     Raises:
         UsageError: `max_tokens` leaves no room for a prompt.
@@ -28,19 +29,19 @@ def build_prompt(codec: Codec, prefix: str, suffix: str | None, max_tokens: int)
         raise UsageError(f"a prompt may have {max_tokens} tokens, at least {needed} are needed", "lower --max-new-tokens")
     before = codec.encode(prefix)
     if suffix is None:
-        return _end_of(before, max_tokens) or [codec.fim.eot]
+        return _end_of(before, max_tokens, warn) or [codec.fim.eot]
     after = codec.encode(suffix)
     room = max_tokens - len(codec.fim.infill_prompt((), ()))
     suffix_room = min(len(after), max(int(room * SUFFIX_SHARE), room - len(before)))
-    kept_before, kept_after = _end_of(before, room - suffix_room), after[:suffix_room]
-    if len(kept_after) < len(after):
+    kept_before, kept_after = _end_of(before, room - suffix_room, warn), after[:suffix_room]
+    if warn and len(kept_after) < len(after):
         _warn("suffix", len(after), len(kept_after))
     return codec.fim.infill_prompt(kept_before, kept_after)
 
 
-def _end_of(ids: Sequence[int], room: int) -> list[int]:
+def _end_of(ids: Sequence[int], room: int, warn: bool) -> list[int]:
     kept = list(ids[max(len(ids) - room, 0) :])
-    if len(kept) < len(ids):
+    if warn and len(kept) < len(ids):
         _warn("prompt", len(ids), len(kept))
     return kept
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stackwright.artifact import write_bytes
+from stackwright.pages import scales
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -59,11 +60,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def smoothed(values: Sequence[float], weight: float = 0.95) -> list[float]:
     """Return an exponential moving average that starts without bias."""
-    mean, seen, result = 0.0, 0.0, []
-    for value in values:
-        mean, seen = weight * mean + (1 - weight) * value, weight * seen + (1 - weight)
-        result.append(mean / seen)
-    return result
+    return [value for _, value in scales.smoothed(list(enumerate(values)), weight)]
 
 
 def plot_losses(folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stackwright.attribute.texts import RecentlyUsed, StoredTexts
+from stackwright.attribute.texts import StoredTexts
+from stackwright.cache import RecentlyUsed
 from tests.attribute.corpora import make_dataset
 
 

@@ -43,7 +43,6 @@ _BLOCK = re.compile(
             _lines_that_begin_with(";"),
             _lines_that_begin_with("%"),
             _lines_that_begin_with('"'),
-            _lines_that_begin_with(r"\.?\.?\\\\\""),
             _lines_that_begin_with(r"(?:@?[rR][eE][mM]\b|::)"),
         ]
     )

@@ -56,10 +56,6 @@ class Preset:
         return self.bands * self.rows
 
 
-_BIGCODE = ShingleRule(
-    ngram=5, least_tokens=10, letters="ascii", drop_empty=False, lower_case=False, skip_license_comment=False
-)
-
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -92,7 +88,9 @@ PRESETS = {
         # FACTS B1, second column: 256 permutations asked, 250 used.
         Preset(
             "santacoder",
-            _BIGCODE,
+            ShingleRule(
+                ngram=5, least_tokens=10, letters="ascii", drop_empty=False, lower_case=False, skip_license_comment=False
+            ),
             num_permutations=256,
             bands=25,
             rows=10,

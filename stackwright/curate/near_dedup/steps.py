@@ -211,9 +211,7 @@ def _choose(_: int, *, job: NearDedup) -> Result:
     ranking = job.ranking()
     shards, rows = ranking.places()
     components = Components(len(ranking.ranks))
-    parts: list[tuple[Edges, npt.NDArray[np.bool_]]] = []
-    for edges, decisive in choose(job, len(ranking.ranks), components):
-        parts.append((edges, decisive))
+    parts = list(choose(job, len(ranking.ranks), components))
     edges = Edges(*(np.concatenate([getattr(part, name) for part, _ in parts]) for name in ("worse", "better", "jaccard")))
     decisive = np.concatenate([flags for _, flags in parts])
     table = np.empty(len(edges), _EDGE)
@@ -261,19 +259,25 @@ def _choose_roots(job: NearDedup, num_documents: int, components: Components) ->
 
 def iter_edges(job: NearDedup, shard: int) -> Iterator[dict[str, Any]]:
     """Yield the edges of one shard's documents, as rows of the table `clusters`, in the order of (document, other)."""
-    entries = job.store.read_array("decided", shard, _EDGE)
-    own = job.store.read_keys(shard, NAME_COLUMNS)
-    others: dict[tuple[int, int], dict[str, Any]] = {}
-    for other in np.unique(entries["other_shard"]).tolist():  # one shard's names at a time
-        rows = np.unique(entries["other_row"][entries["other_shard"] == other])
-        names = job.store.read_keys(other, NAME_COLUMNS).take(rows).to_pylist()
-        others.update({(other, row): name for row, name in zip(rows.tolist(), names, strict=True)})
-    for entry in np.sort(entries, order=["row", "other_shard", "other_row"]):
-        kept = others[int(entry["other_shard"]), int(entry["other_row"])]
+    entries = np.sort(job.store.read_array("decided", shard, _EDGE), order=["row", "other_shard", "other_row"])
+    own = _names(job.store, shard, entries["row"])
+    # One shard's names at a time: only those that are wanted stay.
+    others = {
+        other: _names(job.store, other, entries["other_row"][entries["other_shard"] == other])
+        for other in np.unique(entries["other_shard"]).tolist()
+    }
+    for row, other_shard, other_row, similarity, decisive in entries.tolist():
+        kept = others[other_shard][other_row]
         yield {
-            **own.slice(int(entry["row"]), 1).to_pylist()[0],
+            **own[row],
             **{f"other_{name}": kept[name] for name in NAME_COLUMNS},
             "kind": "near",
-            "similarity": float(entry["jaccard"]),
-            "decisive": bool(entry["decisive"]),
+            "similarity": similarity,
+            "decisive": decisive,
         }
+
+
+def _names(store: Store, shard: int, rows: Indices) -> dict[int, dict[str, Any]]:
+    """Return row -> names of the documents at these rows of a shard."""
+    wanted = np.unique(rows)
+    return dict(zip(wanted.tolist(), store.read_keys(shard, NAME_COLUMNS).take(wanted).to_pylist(), strict=True))

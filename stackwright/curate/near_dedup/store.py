@@ -7,7 +7,6 @@ page cache never counts as memory of this process. All files are written whole o
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackwright.artifact import write_bytes, write_parquet
+from stackwright.cache import RecentlyUsed
 from stackwright.curate.exact_dedup import RANK_COLUMNS
 from stackwright.curate.near_dedup.shingles import U64, Indices, ShingleSets
 
@@ -88,23 +88,16 @@ class ShingleReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._files: dict[int, tuple[int, Indices]] = {}
-        self._cache: OrderedDict[tuple[int, int], U64] = OrderedDict()
-        self._cached_bytes = 0
+        self._sets = RecentlyUsed(self._read, lambda hashes: int(hashes.nbytes), CACHE_BYTES)
 
     def read(self, shard: int, row: int) -> U64:
-        key = (shard, row)
-        found = self._cache.get(key)
-        if found is not None:
-            self._cache.move_to_end(key)
-            return found
+        return self._sets.get((shard, row))
+
+    def _read(self, place: tuple[int, int]) -> U64:
+        shard, row = place
         descriptor, bounds = self._open(shard)
         begin, end = int(bounds[row]) * 8, int(bounds[row + 1]) * 8
         hashes: U64 = np.frombuffer(os.pread(descriptor, end - begin, begin), "<u8")
-        self._cache[key] = hashes
-        self._cached_bytes += hashes.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= oldest.nbytes
         return hashes
 
     def size(self, shard: int, row: int) -> int:
