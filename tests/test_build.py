@@ -19,6 +19,7 @@ from stackwright.attribute.index import Index
 from stackwright.build import STAGES, build, plan_build, stage_named
 from stackwright.console import describe
 from stackwright.errors import ArtifactError, DataError, RunLockedError, SourceError, TargetError
+from stackwright.govern.ledger import explain
 from tests.corpus import make_repositories, small_recipe, write
 
 FOLDERS = [stage.folder for stage in STAGES]
@@ -183,6 +184,19 @@ def test_one_small_file_says_that_it_is_too_little(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path / "world", "curate.split.validation_fraction=0", "curate.split.test_fraction=0")
     with pytest.raises(DataError, match=r"the train split holds \d+ tokens, one sample needs 65; add sources"):
         build(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"), [("off", None), ("verified-0.7", "near_duplicate"), ("stack-v2", "near_duplicate")]
+)
+def test_the_recipe_chooses_the_rule_for_near_copies(
+    rule: str, reason: str | None, repositories: Path, tmp_path: Path
+) -> None:
+    build(small_recipe(repositories, f"curate.near_dedup={rule}"), tmp_path / "run", workers=1, to_stage="curate")
+    [row] = explain(tmp_path / "run", "traps:edited.py").documents
+    assert row["reason"] == reason
+    report = json.loads((tmp_path / "run" / "dataset" / "report.json").read_text("utf-8"))
+    assert report.get("near_dedup", {}).get("preset", "off") == rule
 
 
 def odd_corpus(root: Path, kind: str) -> str:

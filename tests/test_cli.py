@@ -146,6 +146,20 @@ def test_cite_says_why_nothing_was_found(text: str, why: str, finished_run: Path
     assert why in " ".join(result.stdout.split())
 
 
+def test_cite_shows_as_many_matches_as_asked_for(finished_run: Path, repositories: Path) -> None:
+    files = [repositories / f"repo0{number}" / "src" / "module2.py" for number in (0, 1)]
+    text = " ???? ".join("".join(file.read_text().splitlines(keepends=True)[6:11]) for file in files)
+    assert run("cite", str(finished_run), stdin=text).stdout.count("licence") >= 2
+    short = run("cite", str(finished_run), "--limit", "1", stdin=text).stdout
+    assert short.count("licence") == 1
+    assert "more matches; show them with --limit" in " ".join(short.split())
+
+
+def test_report_of_one_run_lies_in_the_run(run_copy: Path) -> None:
+    assert run("report", str(run_copy)).returncode == 0
+    assert (run_copy / "report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
 def test_report_writes_one_page(finished_run: Path, tmp_path: Path) -> None:
     result = run("report", str(finished_run), str(finished_run), "--out", str(tmp_path / "page.html"))
     assert result.stdout.startswith("wrote ")
