@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from stackwright.artifact import load_artifact
-from stackwright.build import STAGES, Stage
+from stackwright.stages import STAGES, Stage
 
 SETTINGS = ("train.steps=60", "train.warmup_steps=10", "train.eval_every=20", "train.checkpoint_every=10")
 

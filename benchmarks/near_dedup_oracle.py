@@ -31,7 +31,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stackwright.artifact import write_json, write_parquet
+from stackwright.artifact import write_parquet
+from stackwright.files import write_json
 
 SHINGLE_TOKENS = 5
 LEAST_TOKENS = 10

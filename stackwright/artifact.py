@@ -17,8 +17,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, cast
@@ -27,6 +27,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackwright.errors import ArtifactError
+from stackwright.files import (
+    canonical_json,
+    digest_of,
+    file_sha256,
+    iter_files,
+    sync_file,
+    sync_folder,
+    temporary_name,
+    write_bytes,
+    write_json,
+)
+from stackwright.memo import MEMO, Memo
 
 FORMAT = 1
 """Version of the manifest and of the run folder. Folders of another version are refused."""
@@ -47,54 +59,6 @@ RUN_NAMES = frozenset({"metrics.jsonl"})
 """Plots, pages and logs hold times and rates: they are recorded in `run`, not in the hashed `content`."""
 
 
-def canonical_json(value: object) -> str:
-    """Return `value` as JSON with sorted keys and no spare white space: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest_of(value: object) -> str:
-    """Return the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_file(path: Path) -> None:
-    """Make the bytes of a file durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it, and give it its name: it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write readable JSON with a fixed order of keys, atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode("utf-8") + b"\n")
-
-
 def _row_group_rows(schema: pa.Schema) -> int:
     return TEXT_ROW_GROUP_ROWS if "content" in schema.names else ROW_GROUP_ROWS
 
@@ -102,7 +66,7 @@ def _row_group_rows(schema: pa.Schema) -> int:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file with the project's fixed settings, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = temporary_name(path)
     pq.write_table(
         table,
         temporary,
@@ -114,13 +78,31 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     os.replace(temporary, path)
 
 
+def write_batches(path: Path, tables: Sequence[pa.Table]) -> None:
+    """Write several tables of one schema into a scratch file from which each can be read on its own, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, tables[0].schema) as writer:
+        for table in tables:
+            rows = table.combine_chunks().to_batches()
+            writer.write_batch(rows[0] if rows else pa.RecordBatch.from_pylist([], schema=table.schema))
+    sync_file(temporary)
+    os.replace(temporary, path)
+
+
+def read_batch(path: Path, index: int) -> pa.Table:
+    """Return one of the tables that `write_batches` wrote."""
+    with pa.OSFile(str(path), "rb") as file:
+        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(index)])
+
+
 class TableFile:
     """A Parquet file written a few rows at a time; it gets its name when the `with` block ends without an error."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._schema = path, schema
-        self._temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+        self._temporary = temporary_name(path)
         self._writer = pq.ParquetWriter(
             self._temporary, schema, compression=COMPRESSION, compression_level=COMPRESSION_LEVEL
         )
@@ -197,6 +179,7 @@ class Table:
     name: str
     parts: tuple[Path, ...]
     num_rows: int
+    digests: tuple[str, ...] = ()  # SHA-256 of each part, as the manifest has it
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the whole table. Use `read_part` where the text is wanted."""
@@ -224,7 +207,9 @@ class Artifact:
         if name not in tables:
             raise ArtifactError(f"{self.folder} has no table {name!r}", f"it has: {', '.join(sorted(tables))}")
         record = tables[name]
-        return Table(name, tuple(self.folder / part for part in record["parts"]), int(record["rows"]))
+        files, parts = self.manifest.content["files"], record["parts"]
+        digests = tuple(files[part]["sha256"] for part in parts)
+        return Table(name, tuple(self.folder / part for part in parts), int(record["rows"]), digests)
 
 
 def _remake(folder: Path) -> str:
@@ -296,16 +281,22 @@ class Staging:
 
     folder: Path
     schemas: Mapping[str, pa.Schema] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def scratch(self) -> Path:
         return self.folder / SCRATCH
 
     @staticmethod
-    def open(folder: Path, schemas: Mapping[str, pa.Schema]) -> Staging:
-        """Make the folder, or go on in the one that a killed stage left."""
+    def open(folder: Path, schemas: Mapping[str, pa.Schema], *, previous: Path | None = None, version: str = "") -> Staging:
+        """Make the folder, or go on in the one that a killed stage left.
+
+        Args:
+            previous: the artefact that will be replaced, whose results may be used again.
+            version: names the code that makes results; those of another version are not used.
+        """
         (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
-        return Staging(folder, schemas)
+        return Staging(folder, schemas, Memo(folder / MEMO, previous and previous / MEMO, version))
 
     def write_table_part(self, name: str, index: int, rows: pa.Table | Sequence[Mapping[str, Any]]) -> int:
         """Write part `index` of table `name`: rows sorted by document, in the table's schema. Returns their number."""
@@ -315,6 +306,14 @@ class Staging:
         write_parquet(self.folder / part_name(name, index), table)
         write_bytes(self._digests_path(name, index), digests)
         return int(table.num_rows)
+
+    def part_files(self, name: str, index: int) -> tuple[Path, Path]:
+        """Return the files that `write_table_part` writes: rows and their digests."""
+        return self.folder / part_name(name, index), self._digests_path(name, index)
+
+    def table_part(self, name: str, index: int) -> pa.Table:
+        """Read one part that has been written."""
+        return pq.read_table(self.folder / part_name(name, index))
 
     def table(self, name: str) -> Table:
         """Return what has been written of a table so far."""
@@ -357,7 +356,7 @@ class Staging:
         stats: dict[str, list[int]] = {}
         for path in iter_files(self.folder):
             name = path.relative_to(self.folder).as_posix()
-            if name.startswith(f"{SCRATCH}/") or name == MANIFEST:
+            if name.startswith((f"{SCRATCH}/", f"{MEMO}/")) or name == MANIFEST:
                 continue
             status = path.stat()
             record = {"bytes": status.st_size, "sha256": file_sha256(path)}
@@ -388,13 +387,12 @@ def _to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-def iter_files(folder: Path) -> Iterable[Path]:
-    """Yield every regular file under `folder` in a fixed order, leaving out files still under a temporary name."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if not (name.startswith(".") and ".tmp-" in name):
-                yield Path(parent) / name
+def write_key(folder: Path, key: str) -> Manifest:
+    """Let a finished artefact stand for another key: it is kept although what it was made from has changed."""
+    manifest = load_artifact(folder).manifest
+    kept = replace(manifest, key=key)
+    write_json(folder / MANIFEST, kept.to_json())
+    return kept
 
 
 def publish(staging: Path, destination: Path) -> None:

@@ -125,6 +125,9 @@ def build_command(
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the data stages, such as 8GB.")] = None,
     from_stage: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Run again from this stage.")] = None,
     to_stage: Annotated[str | None, typer.Option("--to", metavar="STAGE", help="Stop after this stage.")] = None,
+    keep_tokenizer: Annotated[
+        bool, typer.Option("--keep-tokenizer", help="Use the tokenizer that is there although the dataset changed.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and what would run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -152,6 +155,7 @@ def build_command(
             memory_bytes=memory_bytes,
             from_stage=from_stage,
             to_stage=to_stage,
+            keep_tokenizer=keep_tokenizer,
             observer=observer,
         )
     observer.show_summary(outcomes, as_json=as_json)
@@ -170,8 +174,8 @@ def explain_command(
     Example: `stackwright explain runs/tiny numpy:numpy/version.py`
     """
     from stackwright import answers
-    from stackwright.build import check_run_folder
     from stackwright.govern.ledger import explain
+    from stackwright.run_folder import check_run_folder
 
     check_run_folder(run)
     explanation = explain(run, target, limit=limit)
@@ -225,8 +229,8 @@ def report_command(
 
     Example: `stackwright report runs/tiny --out report.html`
     """
-    from stackwright.artifact import write_bytes
     from stackwright.curate.pii import redact_excerpt
+    from stackwright.files import write_bytes
     from stackwright.pages.report import run_report
 
     page = run_report(runs, redact_excerpt)

@@ -23,10 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from stackwright.artifact import load_artifact
-from stackwright.build import BuildObserver, Stage, StageOutcome
+from stackwright.build import BuildObserver, StageOutcome
 from stackwright.log import ResourceMeter, Task
 from stackwright.pages.evaluation import metrics_of
 from stackwright.recipe import Recipe, dump_recipe
+from stackwright.stages import Stage
 
 PLAIN_INTERVAL_SECONDS = 10.0
 

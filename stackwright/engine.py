@@ -21,14 +21,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from stackwright.artifact import Artifact, Staging, Table, write_json, write_parquet
+from stackwright.artifact import Artifact, Staging, Table, read_batch, write_batches
 from stackwright.errors import EngineError
+from stackwright.files import write_json
 from stackwright.log import Progress, SilentProgress, Task
 from stackwright.recipe import Recipe
 
@@ -54,9 +55,15 @@ class Runner(Protocol):
     def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
         """Yield (position, result) in any order; raises what the function raised."""
 
+    def close(self) -> None:
+        """Give back what the runner holds; `run` may be called again."""
+
 
 class InlineRunner:
     """Runs every shard in this process, one after another."""
+
+    def close(self) -> None:
+        """Nothing to end."""
 
     def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
         for index, shard in shards.items():
@@ -74,32 +81,43 @@ def _start_worker(parent: int) -> None:
     pa.set_io_thread_count(1)
 
 
-@dataclass(frozen=True)
 class ProcessRunner:
-    """Runs shards in a pool of freshly started processes."""
+    """Runs shards in a pool of freshly started processes, which stays until `close`: starting one takes a second."""
 
-    workers: int
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
 
     def run(self, function: ShardFunction, shards: Mapping[int, Any]) -> Iterator[tuple[int, Result]]:
+        if self._pool is None:
+            self._pool = self._start()
+        futures = {self._pool.submit(function, shard): index for index, shard in shards.items()}
+        try:
+            yield from self._drain(futures)
+        except BrokenProcessPool as error:
+            lost = sorted(futures[future] for future in futures if not future.done() or future.exception())
+            raise EngineError(
+                f"a worker died while shards {lost[:8]} were under way (killed, or out of memory)",
+                "run the same command again with fewer --workers; finished shards are kept",
+            ) from error
+        finally:
+            if not all(future.done() for future in futures):
+                self.close()  # stopped half-way: what is under way is not wanted any more
+
+    def _start(self) -> ProcessPoolExecutor:
         # A fresh interpreter inherits no threads and no locks of libraries, which a fork would.
-        pool = ProcessPoolExecutor(
-            max_workers=min(self.workers, len(shards)),
+        return ProcessPoolExecutor(
+            max_workers=self.workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
             initargs=(os.getpid(),),
         )
-        with pool:
-            futures = {pool.submit(function, shard): index for index, shard in shards.items()}
-            try:
-                yield from self._drain(futures)
-            except BrokenProcessPool as error:
-                lost = sorted(futures[future] for future in futures if not future.done() or future.exception())
-                raise EngineError(
-                    f"a worker died while shards {lost[:8]} were under way (killed, or out of memory)",
-                    "run the same command again with fewer --workers; finished shards are kept",
-                ) from error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     @staticmethod
     def _drain(futures: Mapping[Future[Result], int]) -> Iterator[tuple[int, Result]]:
@@ -143,8 +161,13 @@ class Engine:
             return self.workers
         return max(min(self.workers, (self.memory_bytes - PARENT_BYTES) // WORKER_BYTES), 1)
 
+    @cached_property
     def _runner(self) -> Runner:
         return InlineRunner() if self.concurrency == 1 else ProcessRunner(self.concurrency)
+
+    def close(self) -> None:
+        """End the worker processes; they start again when they are needed."""
+        self._runner.close()
 
     def map_shards(self, step: str, function: ShardFunction, shards: Sequence[Any], scratch: Path) -> list[Result]:
         """Run `function(shard)` for every shard and return the results in the order of the shards.
@@ -168,7 +191,7 @@ class Engine:
         return self.map_shards(step, function, range(num_partitions), scratch)
 
     def _run_missing(self, function: ShardFunction, missing: Mapping[int, Any]) -> Iterable[tuple[int, Result]]:
-        return self._runner().run(function, missing) if missing else ()
+        return self._runner.run(function, missing) if missing else ()
 
 
 def _advance(task: Task, result: Result) -> None:
@@ -190,28 +213,68 @@ def partition_of(key: str, num_partitions: int) -> int:
 
 
 def partition_by_key(rows: pa.Table, key: str, num_partitions: int, folder: Path, shard: int) -> None:
-    """Write the rows of one shard into one file per partition of column `key`; called by the shard's own worker."""
+    """Write the rows of one shard, one table per partition of column `key`; called by the shard's own worker."""
     partitions = [partition_of(value, num_partitions) for value in rows.column(key).to_pylist()]
-    members: dict[int, list[int]] = {}
+    members: list[list[int]] = [[] for _ in range(num_partitions)]
     for row, partition in enumerate(partitions):
-        members.setdefault(partition, []).append(row)
-    for partition, indices in sorted(members.items()):
-        write_parquet(folder / f"partition-{partition:05d}" / f"shard-{shard:05d}.parquet", rows.take(indices))
+        members[partition].append(row)
+    write_batches(partition_file(folder, shard), [rows.take(pa.array(indices, pa.int64())) for indices in members])
 
 
-def read_partition(folder: Path, partition: int, sort_by: Sequence[str]) -> pa.Table | None:
-    """Return the rows that all shards sent to one partition, sorted by `sort_by`; None when there are none."""
-    files = sorted((folder / f"partition-{partition:05d}").glob("shard-*.parquet"))
-    if not files:
-        return None
-    rows = pa.concat_tables([pq.read_table(file) for file in files])
-    return rows.sort_by([(column, "ascending") for column in sort_by])
+def partition_file(folder: Path, shard: int) -> Path:
+    """Return the file that `partition_by_key` writes for a shard."""
+    return folder / f"shard-{shard:05d}.arrow"
+
+
+def read_partition(folder: Path, partition: int, sort_by: Sequence[str]) -> pa.Table:
+    """Return the rows that all shards sent to one partition, sorted by `sort_by`, with the number of their `shard`.
+
+    Every shard must have called `partition_by_key`, if only with no rows.
+    """
+    tables = []
+    for shard, file in enumerate(sorted(folder.glob("shard-*.arrow"))):
+        rows = read_batch(file, partition)
+        tables.append(rows.append_column("shard", pa.array([shard] * rows.num_rows, pa.int64())))
+    return pa.concat_tables(tables).sort_by([(column, "ascending") for column in sort_by])
 
 
 def read_table(table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Yield the parts of a table one after another, in document order."""
     for index in range(len(table.parts)):
         yield table.read_part(index, columns)
+
+
+class Removals(Protocol):
+    """What authors had taken out: collect neither lists nor reads it in."""
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that is removed; empty when nothing is."""
+
+    @property
+    def content_ids(self) -> frozenset[str]:
+        """Contents that are removed wherever they lie."""
+
+    def covers_repository(self, repo: str) -> bool:
+        """Return whether a whole repository is removed."""
+
+    def covers(self, repo: str, path: str) -> bool:
+        """Return whether a file is removed by its name."""
+
+
+class NothingRemoved:
+    """The removals of a run in which nobody asked for any."""
+
+    digest = ""
+    content_ids: frozenset[str] = frozenset()
+
+    def covers_repository(self, repo: str) -> bool:
+        del repo
+        return False
+
+    def covers(self, repo: str, path: str) -> bool:
+        del repo, path
+        return False
 
 
 @dataclass(frozen=True)
@@ -222,6 +285,7 @@ class StageContext:
     inputs: Mapping[str, Artifact]
     staging: Staging
     engine: Engine
+    removals: Removals = field(default_factory=NothingRemoved)
 
     @property
     def progress(self) -> Progress:

@@ -57,7 +57,9 @@ class CollectSettings(Section):
     """From sources to the corpus."""
 
     max_file_bytes: PositiveInt = Field(1_048_576, description="larger files are not admitted (The Stack v1: 1 MB)")
-    num_shards: PositiveInt = Field(16, description="parts of the corpus; never derived from the machine")
+    shard_bytes: PositiveInt = Field(
+        2_000_000, le=64_000_000, description="mean size of a part of the corpus; never derived from the machine"
+    )
 
 
 class FilterSettings(Section):

@@ -92,7 +92,7 @@ def small_recipe(folder: Path, *overrides: str) -> Recipe:
     settings = [
         "name=small",
         f"sources=[{{kind='directory', path={json.dumps(str(folder))}, layout='repositories'}}]",
-        "collect.num_shards=3",
+        "collect.shard_bytes=20000",
         "collect.max_file_bytes=200000",
         "curate.num_partitions=2",
         "curate.split.validation_fraction=0.2",

@@ -13,17 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stackwright.artifact import (
-    MANIFEST,
-    Artifact,
-    Staging,
-    digest_of,
-    load_artifact,
-    publish,
-    row_digests,
-    write_bytes,
-)
+from stackwright.artifact import MANIFEST, Artifact, Staging, load_artifact, publish, row_digests
 from stackwright.errors import ArtifactError
+from stackwright.files import digest_of, write_bytes
 
 SCHEMA = pa.schema([pa.field("path", pa.string(), nullable=False), pa.field("size", pa.int64())])
 

@@ -16,10 +16,11 @@ import pytest
 
 from stackwright.artifact import MANIFEST, load_artifact
 from stackwright.attribute.index import Index
-from stackwright.build import STAGES, build, plan_build, stage_named
+from stackwright.build import build, plan_build
 from stackwright.console import describe
 from stackwright.errors import ArtifactError, DataError, RunLockedError, SourceError, TargetError
 from stackwright.govern.ledger import explain
+from stackwright.stages import STAGES, stage_named
 from tests.corpus import make_repositories, small_recipe, write
 
 FOLDERS = [stage.folder for stage in STAGES]
@@ -234,15 +235,6 @@ def test_odd_corpora_are_curated_and_cited(kind: str, kept: int, tmp_path: Path)
     assert counts["curate"]["kept"]["files"] == kept
     (match,) = Index.open(tmp_path / "run" / "index").cite(f"# mine\n{planted}# mine\n").matches
     assert match.origins[0].path in ("copy00.py", "text.py", "enormous.py")
-
-
-def test_too_few_shards_name_the_number_that_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_repositories(tmp_path / "world", count=3)
-    monkeypatch.setattr("stackwright.sources.collect.MAX_SHARD_BYTES", 205_000)
-    with pytest.raises(DataError, match=r"set collect.num_shards to (\d+) or more") as caught:
-        build(small_recipe(tmp_path / "world"), tmp_path / "run", to_stage="collect")
-    enough = caught.value.action.split()[3]
-    build(small_recipe(tmp_path / "world", f"collect.num_shards={enough}"), tmp_path / "run", to_stage="collect")
 
 
 PROGRAM = """

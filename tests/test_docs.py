@@ -15,9 +15,9 @@ import duckdb
 import pytest
 
 from stackwright.artifact import load_artifact
-from stackwright.build import STAGES
 from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, REPOSITORIES
 from stackwright.sources.collect import TABLES as CORPUS_TABLES
+from stackwright.stages import STAGES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

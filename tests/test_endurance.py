@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from stackwright.artifact import load_artifact
-from stackwright.build import STAGES, build
+from stackwright.build import build
 from stackwright.errors import ArtifactError
+from stackwright.stages import STAGES
 from tests.corpus import small_recipe
 from tests.test_build import FOLDERS, digests, start_build, statuses
 

@@ -22,7 +22,7 @@ from stackwright.engine import (
 )
 from stackwright.errors import EngineError
 
-SCHEMA = pa.schema([("word", pa.string()), ("shard", pa.int64())])
+SCHEMA = pa.schema([("word", pa.string()), ("sent_by", pa.int64())])
 
 
 def square(index: int) -> Result:
@@ -48,14 +48,15 @@ def die_on_two(index: int) -> Result:
 
 def send_words(shard: int, *, folder: Path) -> Result:
     words = [f"word{number % 7}" for number in range(shard, shard + 10)]
-    rows = pa.Table.from_pylist([{"word": word, "shard": shard} for word in words], schema=SCHEMA)
+    rows = pa.Table.from_pylist([{"word": word, "sent_by": shard} for word in words], schema=SCHEMA)
     partition_by_key(rows, "word", 3, folder, shard)
     return {"rows": len(words)}
 
 
 def count_words(partition: int, *, folder: Path) -> Result:
     rows = read_partition(folder, partition, ["word", "shard"])
-    return {"words": [] if rows is None else rows.column("word").to_pylist()}
+    assert rows.column("shard") == rows.column("sent_by")
+    return {"words": rows.column("word").to_pylist()}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -16,8 +16,10 @@ PACKAGE = Path(stackwright.__file__).parent
 # The layout of the design, top to bottom: a layer imports itself and the layers above it.
 LAYERS = [
     ["errors"],
-    ["recipe", "log", "document", "cache"],
+    ["recipe", "log", "document", "cache", "files"],
+    ["memo"],
     ["artifact"],
+    ["run_folder"],
     ["engine"],
     ["pages"],
     ["sources"],
@@ -32,6 +34,7 @@ LAYERS = [
     ["evaluate"],
     ["serve"],
     ["release"],
+    ["stages"],
     ["build"],
     ["console"],
     ["answers"],

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stackwright.artifact import write_bytes
 from stackwright.attribute.bits import MAX_WIDTH, Int64s, Uint64s, pack, packed_bytes, place_of_zero, unpack
 from stackwright.errors import ArtifactError, DataError
+from stackwright.files import write_bytes
 
 LOW_BITS = 8
 SAMPLE_EVERY = 64

@@ -4,7 +4,7 @@ In: the dataset. Out: `shard-NNNNN.postings` (which documents hold a fingerprint
 `documents` (who a document's number is). Every window of `index.least_span` normalised bytes of every document is found
 under its fingerprint, and positions are not kept: a reader verifies against the stored text.
 
-Four steps on the engine's verbs. `fingerprint` sends a pair (hash, document) per k-gram to the partition of its hash.
+Four steps on the engine's verbs. `fingerprint` writes a pair (hash, document) per k-gram, by the partition of its hash.
 `common` finds the k-grams that more than `COMMON_DOCUMENTS` documents hold, licence headers above all. `windows` goes
 through the texts again and fingerprints the windows of those k-grams by all their `least_span` characters; of each such
 window `LISTED_DOCUMENTS` documents are kept. `pack` writes a shard per partition. So no fingerprint has a long list, and
@@ -14,8 +14,8 @@ for each text that has it too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stackwright.artifact import Staging, Table, write_bytes
+from stackwright.artifact import Staging, Table
 from stackwright.attribute.bits import Int64s, Uint64s
 from stackwright.attribute.fingerprint import Scheme, hash_character_spans, hash_spans, mix, window_runs
 from stackwright.attribute.normalize import normalize
@@ -38,8 +38,9 @@ from stackwright.attribute.postings import (
     write_shard,
 )
 from stackwright.engine import Result, StageContext
+from stackwright.files import write_bytes
 
-VERSION = 1
+VERSION = 2
 """Version of the files. A reader refuses others."""
 
 INDEX_FILE = "index.json"
@@ -48,7 +49,6 @@ COMMON_FILE = "common.grams"
 TABLES = {
     "documents": pa.schema(
         [
-            pa.field("number", pa.int64(), nullable=False),
             pa.field("repo", pa.string(), nullable=False),
             pa.field("revision", pa.string(), nullable=False),
             pa.field("path", pa.string(), nullable=False),
@@ -56,8 +56,6 @@ TABLES = {
             pa.field("detected_licenses", pa.list_(pa.string())),
             pa.field("license_type", pa.string()),
             pa.field("split", pa.string()),
-            pa.field("part", pa.int32(), nullable=False),  # of the dataset's table
-            pa.field("row", pa.int64(), nullable=False),  # in that part
         ]
     )
 }
@@ -88,8 +86,16 @@ class _Job:
     def document_bits(self) -> int:
         return document_width(self.num_documents)
 
-    def partition_folder(self, kind: str, partition: int) -> Path:
-        return self.staging.scratch / kind / f"partition-{partition:05d}"
+    def pairs_file(self, kind: str, part: int) -> Path:
+        return self.staging.scratch / kind / f"part-{part:05d}.pairs"
+
+    @property
+    def order_file(self) -> Path:
+        return self.staging.scratch / "order.bin"
+
+    def key(self, part: int) -> list[Any]:
+        """Return what decides the fingerprints of a part."""
+        return [self.documents.digests[part], asdict(self.scheme), self.document_bits, self.num_shards]
 
 
 def run_index(context: StageContext) -> dict[str, Any]:
@@ -102,13 +108,16 @@ def run_index(context: StageContext) -> dict[str, Any]:
     job = _Job(documents, tuple(firsts[:-1]), firsts[-1], scheme, settings.num_shards, context.staging)
     engine, scratch, parts = context.engine, context.staging.scratch, range(len(documents.parts))
     texts = engine.map_shards("fingerprint", partial(_fingerprint_part, job=job), parts, scratch)
-    grams = engine.reduce_partitions("common", partial(_find_common, job=job), job.num_shards, scratch)
+    order = _listing_order(documents.read(["content_id"]).column(0).to_pylist())
+    write_bytes(job.order_file, order.astype("<u8").tobytes())
+    grams = engine.reduce_partitions("common", partial(_find_common, job=job, sent=texts), job.num_shards, scratch)
     common = np.concatenate([np.array(result["common"], np.uint64) for result in grams])
     write_bytes(context.staging.folder / COMMON_FILE, common.astype("<u8").tobytes())
     windows = engine.map_shards("windows", partial(_fingerprint_windows, job=job), parts, scratch)
     num_records = sum(result["pairs"] for result in [*grams, *windows])
     widths = Widths.choose(num_records, job.num_documents)
-    shards = engine.reduce_partitions("pack", partial(_pack, job=job, widths=widths), job.num_shards, scratch)
+    pack = partial(_pack, job=job, sent=texts, windows_sent=windows, widths=widths)
+    shards = engine.reduce_partitions("pack", pack, job.num_shards, scratch)
     index = {
         "version": VERSION,
         "dataset": dataset.digest,
@@ -135,24 +144,26 @@ def run_index(context: StageContext) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Normalised texts one after another; text i is the document `first` + i and ends at `ends[i]`."""
+    """Normalised texts one after another; text i is row `first` + i of its part and ends at `ends[i]`."""
 
     data: bytes
     ends: Int64s
     first: int
     original_bytes: int
 
-    def documents_at(self, places: Int64s) -> Int64s:
+    def rows_at(self, places: Int64s) -> Int64s:
         return self.first + np.searchsorted(self.ends, places, "right")
 
 
-def _batches(part: int, job: _Job) -> Iterator[_Batch]:
-    """Read the texts of one part, about `BATCH_BYTES` at a time."""
-    first, texts, size, original = job.first_documents[part], list[bytes](), 0, 0
+def _batches(part: int, job: _Job, chosen: Collection[int] | None = None) -> Iterator[_Batch]:
+    """Read the texts of one part, about `BATCH_BYTES` at a time; those of rows that are not `chosen` are left empty."""
+    first, row, texts, size, original = 0, 0, list[bytes](), 0, 0
     for rows in pq.ParquetFile(job.documents.parts[part]).iter_batches(READ_ROWS, columns=["content"]):
-        for text in rows.column(0).to_pylist():
-            texts.append(normalize(text).encode("utf-8"))
-            original += len(text.encode("utf-8"))
+        for text in rows.column(0):
+            wanted = text.as_py() if chosen is None or row in chosen else ""
+            row += 1
+            texts.append(normalize(wanted).encode("utf-8"))
+            original += len(wanted.encode("utf-8"))
             size += len(texts[-1])
         if size >= BATCH_BYTES:
             yield _Batch(b"".join(texts), np.cumsum([len(text) for text in texts]), first, original)
@@ -162,47 +173,45 @@ def _batches(part: int, job: _Job) -> Iterator[_Batch]:
 
 
 def _fingerprint_part(part: int, *, job: _Job) -> Result:
-    """Send the k-grams of one part to their partitions, and write its part of the table."""
-    _write_documents(part, job)
+    outputs = [job.pairs_file("grams", part), *job.staging.part_files("documents", part)]
+    return job.staging.memo.once("fingerprint", job.key(part), outputs, partial(_fingerprint_texts, part, job))
+
+
+def _fingerprint_texts(part: int, job: _Job) -> Result:
+    """Write the k-grams of one part, and its part of the table."""
+    job.staging.write_table_part("documents", part, job.documents.read_part(part, TABLES["documents"].names))
     pairs, original_bytes, normalized_bytes = [np.zeros(0, np.uint64)], 0, 0
     for batch in _batches(part, job):
         grams = window_runs(batch.data, batch.ends, job.scheme).gram
         hashes = hash_spans(batch.data, grams, job.scheme.gram_bytes)
-        pairs.append(make_pairs(hashes, batch.documents_at(grams), job.document_bits))
+        pairs.append(make_pairs(hashes, batch.rows_at(grams), job.document_bits))
         original_bytes += batch.original_bytes
         normalized_bytes += len(batch.data)
-    _send(np.concatenate(pairs), "grams", part, job)
-    return {"bytes": original_bytes, "normalized_bytes": normalized_bytes}
+    bounds = _send(np.concatenate(pairs), "grams", part, job)
+    return {"bytes": original_bytes, "normalized_bytes": normalized_bytes, "bounds": bounds}
 
 
-def _write_documents(part: int, job: _Job) -> None:
-    names = [name for name in TABLES["documents"].names if name not in ("number", "part", "row")]
-    rows = job.documents.read_part(part, names)
-    own = range(rows.num_rows)
-    rows = rows.append_column("number", pa.array([job.first_documents[part] + row for row in own], pa.int64()))
-    rows = rows.append_column("part", pa.array([part] * rows.num_rows, pa.int32()))
-    job.staging.write_table_part("documents", part, rows.append_column("row", pa.array(own, pa.int64())))
-
-
-def _send(pairs: Uint64s, kind: str, part: int, job: _Job) -> None:
-    """Write the pairs of one part, one file per partition."""
+def _send(pairs: Uint64s, kind: str, part: int, job: _Job) -> list[int]:
+    """Write the pairs of one part, with rows for documents, and return where each partition begins."""
     pairs.sort()
-    borders = np.searchsorted(shard_of(pairs, job.num_shards), np.arange(job.num_shards + 1))
-    for partition in range(job.num_shards):
-        chosen = pairs[borders[partition] : borders[partition + 1]]
-        write_bytes(job.partition_folder(kind, partition) / f"part-{part:05d}.pairs", chosen.astype("<u8").tobytes())
+    write_bytes(job.pairs_file(kind, part), pairs.astype("<u8").tobytes())
+    borders: list[int] = np.searchsorted(shard_of(pairs, job.num_shards), np.arange(job.num_shards + 1)).tolist()
+    return borders
 
 
-def _receive(kind: str, partition: int, job: _Job) -> Uint64s:
+def _read_pairs(kind: str, part: int, job: _Job, begin: int = 0, end: int | None = None) -> Uint64s:
+    """Return pairs of one part, with numbers of documents in the place of rows."""
+    count = -1 if end is None else end - begin
+    pairs = np.fromfile(job.pairs_file(kind, part), "<u8", count=count, offset=begin * 8)
+    # The number is the row plus that of the part's first document; it fits its bits, so nothing is carried into the hash.
+    numbered: Uint64s = pairs + np.uint64(job.first_documents[part])
+    return numbered
+
+
+def _receive(kind: str, partition: int, sent: Sequence[Result], job: _Job) -> Uint64s:
     """Return the pairs that all parts sent to one partition, sorted, each once."""
-    files = sorted(job.partition_folder(kind, partition).glob("part-*.pairs"))
-    pairs = np.empty(sum(file.stat().st_size for file in files) // 8, "<u8")
-    start = 0
-    for file in files:
-        count = file.stat().st_size // 8
-        pairs[start : start + count] = np.fromfile(file, "<u8")
-        start += count
-    return sorted_once(pairs)
+    bounds = [result["bounds"][partition : partition + 2] for result in sent]
+    return sorted_once(np.concatenate([_read_pairs(kind, part, job, *bound) for part, bound in enumerate(bounds)]))
 
 
 def _group_borders(pairs: Uint64s, document_bits: int) -> Int64s:
@@ -211,8 +220,8 @@ def _group_borders(pairs: Uint64s, document_bits: int) -> Int64s:
     return np.append(np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(pairs)]), len(pairs))
 
 
-def _find_common(partition: int, *, job: _Job) -> Result:
-    pairs = _receive("grams", partition, job)
+def _find_common(partition: int, *, job: _Job, sent: Sequence[Result]) -> Result:
+    pairs = _receive("grams", partition, sent, job)
     borders = _group_borders(pairs, job.document_bits)
     counts = np.diff(borders)
     common = pairs[borders[:-1][counts > COMMON_DOCUMENTS]] >> np.uint64(job.document_bits)
@@ -231,21 +240,37 @@ def among(hashes: Uint64s, common: Uint64s) -> Any:
 
 
 def _fingerprint_windows(part: int, *, job: _Job) -> Result:
-    """Send the windows of common k-grams to their partitions, by the hash of all their bytes."""
-    common, pairs = _load_common(job), [np.zeros(0, np.uint64)]
-    for batch in _batches(part, job) if len(common) else ():
+    """Write the windows of those common k-grams that a part holds, by the hash of all their bytes."""
+    pairs = np.fromfile(job.pairs_file("grams", part), "<u8")
+    pairs = pairs[among(pairs >> np.uint64(job.document_bits), _load_common(job))]
+    common = np.unique(pairs >> np.uint64(job.document_bits))
+    holders = frozenset((pairs & np.uint64((1 << job.document_bits) - 1)).tolist())
+    key = [job.key(part), common.tolist()]
+    outputs = [job.pairs_file("windows", part)]
+    return job.staging.memo.once("windows", key, outputs, partial(_fingerprint_common, part, common, holders, job))
+
+
+def _fingerprint_common(part: int, common: Uint64s, holders: frozenset[int], job: _Job) -> Result:
+    pairs = [np.zeros(0, np.uint64)]
+    for batch in _batches(part, job, holders) if len(common) else ():
         runs = window_runs(batch.data, batch.ends, job.scheme)
         grams = hash_spans(batch.data, runs.gram, job.scheme.gram_bytes) >> np.uint64(job.document_bits)
         chosen = among(grams, common)
         windows = expand(runs.first[chosen], runs.count[chosen])
         whole, hashes = hash_character_spans(batch.data, windows, job.scheme.least_span, batch.ends)
-        pairs.append(make_pairs(hashes, batch.documents_at(windows[whole]), job.document_bits))
-    kept = _first_documents(sorted_once(np.concatenate(pairs)), job.document_bits)
-    _send(kept, "windows", part, job)
-    return {"pairs": len(kept)}
+        pairs.append(make_pairs(hashes, batch.rows_at(windows[whole]), job.document_bits))
+    first = job.first_documents[part]
+    order = np.fromfile(job.order_file, "<u8")[first:]
+    kept = _first_documents(sorted_once(np.concatenate(pairs)), job.document_bits, order)
+    return {"pairs": len(kept), "bounds": _send(kept, "windows", part, job)}
 
 
-def _first_documents(pairs: Uint64s, document_bits: int) -> Uint64s:
+def _listing_order(content_ids: Sequence[str]) -> Uint64s:
+    """Return a number for each document that puts all into one random order; it depends on nothing but their bytes."""
+    return mix(np.array([int(content_id[:16], 16) for content_id in content_ids], np.uint64))
+
+
+def _first_documents(pairs: Uint64s, document_bits: int, order: Uint64s) -> Uint64s:
     """Return `LISTED_DOCUMENTS` pairs at most of each hash, those whose documents come first in one random order.
 
     The order is the same for every hash, so that neighbouring windows of one header list the same files, and a file that
@@ -256,18 +281,19 @@ def _first_documents(pairs: Uint64s, document_bits: int) -> Uint64s:
     long = counts > LISTED_DOCUMENTS
     keep = np.ones(len(pairs), bool)
     places = expand(borders[:-1][long], counts[long])
-    ranks = mix((pairs[places] & np.uint64((1 << document_bits) - 1)) + np.uint64(1))
+    documents = (pairs[places] & np.uint64((1 << document_bits) - 1)).astype(np.int64)
     group = np.repeat(np.arange(len(counts[long])), counts[long])
-    order = np.lexsort((ranks, group))
+    by_rank = np.lexsort((documents, order[documents], group))
     within = expand(np.zeros(len(counts[long]), np.int64), counts[long])
-    keep[places[order[within >= LISTED_DOCUMENTS]]] = False
+    keep[places[by_rank[within >= LISTED_DOCUMENTS]]] = False
     return pairs[keep]
 
 
-def _pack(partition: int, *, job: _Job, widths: Widths) -> Result:
-    grams = _receive("grams", partition, job)
+def _pack(partition: int, *, job: _Job, sent: Sequence[Result], windows_sent: Sequence[Result], widths: Widths) -> Result:
+    grams = _receive("grams", partition, sent, job)
     grams = grams[~among(grams >> np.uint64(job.document_bits), _load_common(job))]
-    windows = _first_documents(_receive("windows", partition, job), job.document_bits)
+    order = np.fromfile(job.order_file, "<u8")
+    windows = _first_documents(_receive("windows", partition, windows_sent, job), job.document_bits, order)
     pairs = sorted_once(np.concatenate([grams, windows]))
     del grams, windows
     path = job.staging.folder / f"shard-{partition:05d}.postings"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from stackwright.artifact import write_parquet
+from stackwright.artifact import read_batch, write_batches
 from stackwright.document import CLUSTERS
-from stackwright.engine import Result, partition_by_key, read_partition
+from stackwright.engine import Result, partition_by_key, partition_file, read_partition
 
 RULE = "exact_dedup"
 VERSION = 1
@@ -41,7 +41,6 @@ CANDIDATES = pa.schema(
     [
         pa.field("content_id", pa.string(), nullable=False),
         *RANK_COLUMNS,
-        pa.field("shard", pa.int64(), nullable=False),
     ]
 )
 
@@ -63,9 +62,14 @@ def rank_columns(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def candidate(document: Mapping[str, Any], shard: int) -> dict[str, Any]:
+def candidate(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row by which a document competes with its copies."""
-    return {"content_id": document["content_id"], **rank_columns(document), "shard": shard}
+    return {"content_id": document["content_id"], **rank_columns(document)}
+
+
+def candidates_file(scratch: Path, shard: int) -> Path:
+    """Return the file in which one shard's candidates lie, by partition."""
+    return partition_file(scratch / CANDIDATES_FOLDER, shard)
 
 
 def send_candidates(rows: Sequence[Mapping[str, Any]], num_partitions: int, scratch: Path, shard: int) -> None:
@@ -74,20 +78,25 @@ def send_candidates(rows: Sequence[Mapping[str, Any]], num_partitions: int, scra
     partition_by_key(table, "content_id", num_partitions, scratch / CANDIDATES_FOLDER, shard)
 
 
-def reduce_partition(partition: int, *, scratch: Path) -> Result:
+def reduce_partition(partition: int, *, num_shards: int, scratch: Path) -> Result:
     """Find the copies of one partition and write, for each shard, the edges of its documents that are to be dropped."""
-    rows = read_partition(scratch / CANDIDATES_FOLDER, partition, ["content_id", *RANK_ORDER])
-    edges: dict[int, list[dict[str, Any]]] = {}
+    edges: list[list[dict[str, Any]]] = [[] for _ in range(num_shards)]
     kept: dict[str, Any] | None = None
-    for row in [] if rows is None else rows.to_pylist():
+    for row in read_partition(scratch / CANDIDATES_FOLDER, partition, ["content_id", *RANK_ORDER]).to_pylist():
         if kept is None or row["content_id"] != kept["content_id"]:
             kept = row
         else:
-            edges.setdefault(row["shard"], []).append(_edge(row, kept))
-    for shard, members in sorted(edges.items()):
-        table = pa.Table.from_pylist(members, schema=CLUSTERS)
-        write_parquet(scratch / DUPLICATES_FOLDER / f"shard-{shard:05d}" / f"partition-{partition:05d}.parquet", table)
-    return {"dropped": sum(len(members) for members in edges.values())}
+            edges[row["shard"]].append(_edge(row, kept))
+    tables = [pa.Table.from_pylist(members, schema=CLUSTERS) for members in edges]
+    write_batches(scratch / DUPLICATES_FOLDER / f"partition-{partition:05d}.arrow", tables)
+    return {"dropped": sum(len(members) for members in edges)}
+
+
+def read_edges(scratch: Path, shard: int) -> list[dict[str, Any]]:
+    """Return the edges of one shard's documents, sorted by document; none when exact deduplication did not run."""
+    files = sorted((scratch / DUPLICATES_FOLDER).glob("partition-*.arrow"))
+    edges = [edge for file in files for edge in read_batch(file, shard).to_pylist()]
+    return sorted(edges, key=lambda edge: (edge["repo"], edge["revision"], edge["path"]))
 
 
 def _edge(dropped: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

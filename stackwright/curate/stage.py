@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from stackwright.curate.split import split_of
 from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, Fired, document_name, text_digest
 from stackwright.engine import Result, StageContext
 from stackwright.errors import DataError
+from stackwright.files import digest_of
 from stackwright.govern.licenses import LicenseVerdict, judge
 from stackwright.pages.dataset import dataset_page
 from stackwright.recipe import CurateSettings
@@ -55,7 +56,9 @@ class _Job:
     settings: CurateSettings
     seed: int
     key: bytes
+    key_name: str
     staging: Staging
+    examined: tuple[str, ...] = ()  # digest of what decided each shard's examination
 
     def examined_path(self, shard: int) -> Path:
         return self.staging.scratch / "examined" / f"shard-{shard:05d}.parquet"
@@ -70,6 +73,8 @@ class _Job:
             num_partitions=self.settings.num_partitions,
             survivors=partial(_survivors, job=self),
             scratch=self.staging.scratch,
+            survivors_key=partial(_survivors_key, job=self),
+            memo=self.staging.memo,
         )
 
 
@@ -83,12 +88,14 @@ def run_curate(context: StageContext) -> dict[str, Any]:
         settings=settings,
         seed=context.recipe.seed,
         key=load_redaction_key() if settings.redact else b"",
+        key_name=redaction_key_name(context.recipe),
         staging=context.staging,
     )
     shards, scratch, engine = range(len(job.corpus.parts)), context.staging.scratch, context.engine
-    engine.map_shards("examine", partial(_examine_shard, job=job), shards, scratch)
+    examined = engine.map_shards("examine", partial(_examine_shard, job=job), shards, scratch)
+    job = replace(job, examined=tuple(result["key"] for result in examined))
     if settings.exact_dedup:
-        reducer = partial(exact_dedup.reduce_partition, scratch=scratch)
+        reducer = partial(exact_dedup.reduce_partition, num_shards=len(shards), scratch=scratch)
         engine.reduce_partitions("dedup", reducer, settings.num_partitions, scratch)
     near = job.near_dedup()
     near_counts = None if near is None else near_dedup.run_near_dedup(engine, near)
@@ -125,12 +132,24 @@ def license_rule(verdict: LicenseVerdict, admitted: Sequence[str]) -> list[Fired
 
 
 def _examine_shard(shard: int, *, job: _Job) -> Result:
-    rows, candidates = [], []
-    for document in job.corpus.read_part(shard).to_pylist():
-        row = _examine(document, job)
-        rows.append(row)
-        if not row["dropped"]:
-            candidates.append(exact_dedup.candidate(row, shard))
+    key = _examine_key(shard, job)
+    outputs = [job.examined_path(shard), exact_dedup.candidates_file(job.staging.scratch, shard)]
+    result = job.staging.memo.once("examine", key, outputs, partial(_examine_documents, shard, job))
+    return {**result, "key": key}
+
+
+def _examine_key(shard: int, job: _Job) -> str:
+    """Return a digest of all that decides what is found in a shard: its bytes, the licences that govern it, the rules."""
+    repositories = job.corpus.read_part(shard, ["repo", "revision"]).group_by(["repo", "revision"]).aggregate([])
+    names = sorted((row["repo"], row["revision"]) for row in repositories.to_pylist())
+    settings = job.settings.model_dump(mode="json")
+    licenses = [[*name, asdict(job.licenses[name])] for name in names]
+    return digest_of([job.corpus.digests[shard], licenses, settings, job.seed, job.key_name])
+
+
+def _examine_documents(shard: int, job: _Job) -> Result:
+    rows = [_examine(document, job) for document in job.corpus.read_part(shard).to_pylist()]
+    candidates = [exact_dedup.candidate(row) for row in rows if not row["dropped"]]
     write_parquet(job.examined_path(shard), pa.Table.from_pylist(rows, schema=_EXAMINED))
     exact_dedup.send_candidates(candidates, job.settings.num_partitions, job.staging.scratch, shard)
     return {"documents": len(rows)}
@@ -161,7 +180,7 @@ def _examine(document: dict[str, Any], job: _Job) -> dict[str, Any]:
 
 def _survivors(shard: int, *, job: _Job) -> Iterator[dict[str, Any]]:
     """Yield the documents of a shard that neither a rule nor an equal copy dropped, in order, a row group at a time."""
-    copies = _exact_edges(job.staging.scratch, shard)
+    copies = {_key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)}
     with pq.ParquetFile(job.examined_path(shard)) as file:
         for group in range(file.num_row_groups):
             for row in file.read_row_group(group).to_pylist():
@@ -169,8 +188,21 @@ def _survivors(shard: int, *, job: _Job) -> Iterator[dict[str, Any]]:
                     yield row
 
 
+def _survivors_key(shard: int, *, job: _Job) -> str:
+    """Return a digest that changes whenever `_survivors` does."""
+    return digest_of([job.examined[shard], [_key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)]])
+
+
 def _write_shard(shard: int, *, job: _Job) -> Result:
-    exact, near = _exact_edges(job.staging.scratch, shard), _near_edges(shard, job)
+    exact = exact_dedup.read_edges(job.staging.scratch, shard)
+    near = job.near_dedup()
+    key = [job.examined[shard], exact, None if near is None else near_dedup.edges_digest(near, shard)]
+    outputs = [path for name in TABLES for path in job.staging.part_files(name, shard)]
+    return job.staging.memo.once("write", key, outputs, partial(_write_tables, shard, job, exact))
+
+
+def _write_tables(shard: int, job: _Job, exact_edges: Sequence[dict[str, Any]]) -> Result:
+    exact, near = {_key_of(edge): edge for edge in exact_edges}, _near_edges(shard, job)
     documents, ledger, funnel = [], [], _Funnel()
     for row in pq.read_table(job.examined_path(shard)).to_pylist():
         copies = [_copy_rule(edge, job) for edge in (exact.get(_key_of(row)), near.decisive.get(_key_of(row))) if edge]
@@ -193,12 +225,6 @@ _Key = tuple[str, str, str]
 
 def _key_of(row: Mapping[str, Any]) -> _Key:
     return row["repo"], row["revision"], row["path"]
-
-
-def _exact_edges(scratch: Path, shard: int) -> dict[_Key, dict[str, Any]]:
-    """Return for each document of the shard that an equal copy dropped its edge to the copy that is kept."""
-    files = sorted((scratch / exact_dedup.DUPLICATES_FOLDER / f"shard-{shard:05d}").glob("partition-*.parquet"))
-    return {_key_of(edge): edge for file in files for edge in pq.read_table(file).to_pylist()}
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,12 @@ class TokenDataset:
     def __init__(self, tokens: Artifact, split: str, tokenizer_sha256: str) -> None:
         self.split = split
         self._parts = load_token_parts(tokens.folder, tokenizer_sha256)
-        rows = tokens.table("documents").read(["split", "part", "first_token", "num_tokens", "num_bytes"])
+        rows = tokens.table("documents").read(["split", "num_tokens", "num_bytes"])
         chosen = np.flatnonzero(np.array(rows.column("split").to_pylist(), dtype=object) == split)
         self.rows = chosen  # positions in the table, which is in document order
-        self._part = np.asarray(rows.column("part"))[chosen]
-        self._first = np.asarray(rows.column("first_token"))[chosen]
+        counts = [len(part.bounds) for part in self._parts]
+        self._part = np.repeat(np.arange(len(counts)), counts)[chosen]
+        self._first = np.concatenate([part.firsts for part in self._parts])[chosen]
         self.num_tokens: Ids = np.asarray(rows.column("num_tokens"))[chosen].astype(np.int64)
         self.num_bytes: Ids = np.asarray(rows.column("num_bytes"))[chosen].astype(np.int64)
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stackwright.artifact import canonical_json, digest_of
 from stackwright.errors import DataError
+from stackwright.files import canonical_json, digest_of
 
 
 @dataclass(frozen=True)

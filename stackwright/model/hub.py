@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stackwright.artifact import sync_file, write_json
 from stackwright.errors import CheckpointError
+from stackwright.files import sync_file, write_json
 from stackwright.model.config import ModelConfig
 from stackwright.model.transformer import Transformer
 

@@ -12,8 +12,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from stackwright.artifact import file_sha256, write_bytes
 from stackwright.errors import CheckpointError
+from stackwright.files import file_sha256, write_bytes
 
 PUBLIC_FILES = (
     "config.json",

@@ -1,37 +1,30 @@
 """Collect: from sources to the corpus.
 
 In: the sources of the recipe. Out: `documents` (every admitted file with its text), `ledger` (one row for each file that
-was seen and not admitted), `repositories` (what each declares). All files, sorted by document, are cut into
-`collect.num_shards` runs of about equal bytes, so tables are sorted and no shard depends on the machine.
+was seen and not admitted), `repositories` (what each declares). All files, sorted by document, are cut into shards
+(`sharding.py`), so tables are sorted and no shard depends on the machine or on far-off files.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 from stackwright.artifact import Staging
 from stackwright.document import DOCUMENTS, LEDGER, REPOSITORIES, document_name
-from stackwright.engine import MAX_SHARD_BYTES, Result, StageContext
+from stackwright.engine import MAX_SHARD_BYTES, Removals, Result, StageContext
 from stackwright.errors import DataError, SourceError
 from stackwright.recipe import InstalledSource, Recipe, Source
 from stackwright.sources.directory import list_directory
 from stackwright.sources.installed import list_installed
 from stackwright.sources.reading import Admitted, Refused, read_file
 from stackwright.sources.repository import FileEntry, Repository, listing_digest
+from stackwright.sources.sharding import Slice, plan_shards
 
 TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "repositories": REPOSITORIES}
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """A run of consecutive files of one repository."""
-
-    repository: Repository  # without its files
-    files: tuple[FileEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,15 @@ class _Shard:
     """What one worker collects."""
 
     index: int
-    slices: tuple[_Slice, ...]
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What decides, besides a file itself, whether it is admitted."""
+
+    max_file_bytes: int
+    removed: frozenset[str]  # content ids that removal requests took out
 
 
 def list_repositories(sources: Sequence[Source]) -> list[Repository]:
@@ -73,11 +74,17 @@ def collect_fingerprint(recipe: Recipe) -> str:
 def run_collect(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the counts of the manifest. Raises `DataError` when no file is admitted."""
     settings = context.recipe.collect
-    repositories = _listed(context.recipe.sources)
-    planned = plan_shards(repositories, settings.num_shards, settings.max_file_bytes)
+    repositories = _without_removed(_listed(context.recipe.sources), context.removals)
+    planned = plan_shards(
+        repositories,
+        shard_bytes=settings.shard_bytes,
+        max_shard_bytes=MAX_SHARD_BYTES,
+        max_file_bytes=settings.max_file_bytes,
+    )
     shards = [_Shard(index, tuple(slices)) for index, slices in enumerate(planned)]
     context.staging.write_table_part("repositories", 0, [_repository_row(repository) for repository in repositories])
-    worker = partial(_collect_shard, max_file_bytes=settings.max_file_bytes, staging=context.staging)
+    limits = _Limits(settings.max_file_bytes, context.removals.content_ids)
+    worker = partial(_collect_shard, limits=limits, staging=context.staging)
     results = context.engine.map_shards("collect", worker, shards, context.staging.scratch)
     reasons: Counter[str] = Counter()
     languages: Counter[str] = Counter()
@@ -97,6 +104,17 @@ def run_collect(context: StageContext) -> dict[str, Any]:
     }
 
 
+def _without_removed(repositories: Sequence[Repository], removals: Removals) -> list[Repository]:
+    """Return the listing as if what was removed had never been there."""
+    return [
+        replace(
+            repository, files=tuple(file for file in repository.files if not removals.covers(repository.repo, file.path))
+        )
+        for repository in repositories
+        if not removals.covers_repository(repository.repo)
+    ]
+
+
 def _nothing_admitted(num_repositories: int, reasons: Counter[str]) -> str:
     if not reasons:
         return f"the sources hold {num_repositories} repositories and not one file"
@@ -104,51 +122,32 @@ def _nothing_admitted(num_repositories: int, reasons: Counter[str]) -> str:
     return f"none of {sum(reasons.values())} files was admitted ({shown})"
 
 
-def plan_shards(repositories: Sequence[Repository], num_shards: int, max_file_bytes: int) -> list[list[_Slice]]:
-    """Cut all files, in document order, into `num_shards` runs of about equal bytes of what may be admitted.
-
-    Raises:
-        DataError: a shard would hold more than 64 MB of text; the message gives the number of shards that is enough.
-    """
-    files = [(repository, entry) for repository in repositories for entry in repository.files]
-    weights = [_weight(entry, max_file_bytes) for _, entry in files]
-    total = sum(weights)
-    if total / num_shards > MAX_SHARD_BYTES - max_file_bytes:
-        enough = -(-total // (MAX_SHARD_BYTES - max_file_bytes))
-        raise DataError(
-            f"{total} bytes in {num_shards} shards are more than {MAX_SHARD_BYTES} a shard",
-            f"set collect.num_shards to {enough} or more",
-        )
-    shards: list[list[_Slice]] = [[] for _ in range(num_shards)]
-    groups: dict[tuple[int, str, str], tuple[Repository, list[FileEntry]]] = {}
-    before = 0
-    for (repository, entry), weight in zip(files, weights, strict=True):
-        shard = min(before * num_shards // max(total, 1), num_shards - 1)
-        group = groups.setdefault((shard, repository.repo, repository.revision), (repository, []))
-        group[1].append(entry)
-        before += weight
-    for (shard, _, _), (repository, entries) in groups.items():
-        shards[shard].append(_Slice(_without_files(repository), tuple(entries)))
-    return shards
-
-
-def _weight(entry: FileEntry, max_file_bytes: int) -> int:
-    return entry.size_bytes if entry.problem is None and entry.size_bytes <= max_file_bytes else 0
-
-
-def _without_files(repository: Repository) -> Repository:
-    return Repository(**{**vars(repository), "files": ()})
-
-
 def _repository_row(repository: Repository) -> dict[str, Any]:
     return {name: getattr(repository, name) for name in REPOSITORIES.names}
 
 
-def _collect_shard(shard: _Shard, *, max_file_bytes: int, staging: Staging) -> Result:
+def _collect_shard(shard: _Shard, *, limits: _Limits, staging: Staging) -> Result:
+    outputs = [path for name in ("documents", "ledger") for path in staging.part_files(name, shard.index)]
+    # What is removed is no part of the key: a removal names every file that holds its contents, so the listing has changed.
+    key = [_listing(shard), limits.max_file_bytes]
+    return staging.memo.once("collect", key, outputs, partial(_read_shard, shard, limits, staging))
+
+
+def _listing(shard: _Shard) -> list[Any]:
+    """Return all that is known of a shard's files without opening one."""
+    return [
+        [repr(piece.repository), [[file.path, file.size_bytes, file.mtime_ns, file.problem] for file in piece.files]]
+        for piece in shard.slices
+    ]
+
+
+def _read_shard(shard: _Shard, limits: _Limits, staging: Staging) -> Result:
     documents, ledger = [], []
     for piece in shard.slices:
         for entry in piece.files:
-            outcome = read_file(entry, max_file_bytes)
+            outcome = read_file(entry, limits.max_file_bytes)
+            if outcome.content_id in limits.removed:
+                continue
             if isinstance(outcome, Admitted):
                 documents.append(_document_row(piece.repository, entry, outcome))
             else:

@@ -16,8 +16,8 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, pre_tokenizers
 
-from stackwright.artifact import file_sha256
 from stackwright.errors import TokenizerError
+from stackwright.files import file_sha256
 from stackwright.tokenizer.special_tokens import FimIds, FimTemplate
 
 TOKENIZER_FILE = "tokenizer.json"

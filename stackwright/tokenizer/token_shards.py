@@ -2,8 +2,8 @@
 
 For each part of the dataset one `part-NNNNN.tokens` (little-endian uint16, or uint32 when the vocabulary needs it: the ids
 of each document followed by the end-of-text sentinel), one `part-NNNNN.bounds` (int64: where each document ends, its
-sentinel included) and a sidecar that names the tokenizer and the width. The table `documents` says which document lies
-where. A reader refuses files that do not fit each other or the tokenizer it was given.
+sentinel included) and a sidecar that names the tokenizer and the width. Row i of a part of the table `documents` is the i-th
+document of its part of the tokens. A reader refuses files that do not fit each other or the tokenizer it was given.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stackwright.artifact import Staging, Table, write_bytes, write_json
+from stackwright.artifact import Artifact, Staging, Table
 from stackwright.engine import Result, StageContext
 from stackwright.errors import TokenizerError
+from stackwright.files import write_bytes, write_json
 from stackwright.tokenizer.codec import Tokenizer
 
 TOKEN_DOCUMENTS = pa.schema(
@@ -36,8 +37,6 @@ TOKEN_DOCUMENTS = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("num_bytes", pa.int64(), nullable=False),  # of the text in UTF-8
         pa.field("num_tokens", pa.int64(), nullable=False),  # end-of-text included
-        pa.field("part", pa.int32(), nullable=False),
-        pa.field("first_token", pa.int64(), nullable=False),  # offset in the part
     ]
 )
 TABLES = {"documents": TOKEN_DOCUMENTS}
@@ -54,9 +53,7 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 def run_tokens(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the counts of the manifest."""
     documents = context.inputs["dataset"].table("documents")
-    worker = partial(
-        _write_part, documents=documents, tokenizer_folder=context.inputs["tokenizer"].folder, staging=context.staging
-    )
+    worker = partial(_write_part, documents=documents, tokenizer=context.inputs["tokenizer"], staging=context.staging)
     results = context.engine.map_shards("encode", worker, range(len(documents.parts)), context.staging.scratch)
     splits: dict[str, int] = {}
     for result in results:
@@ -70,7 +67,14 @@ def run_tokens(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _write_part(part: int, *, documents: Table, tokenizer_folder: Path, staging: Staging) -> Result:
+def _write_part(part: int, *, documents: Table, tokenizer: Artifact, staging: Staging) -> Result:
+    names = [staging.folder / f"part-{part:05d}.{ending}" for ending in ("tokens", "bounds", "json")]
+    outputs = [*names, *staging.part_files("documents", part)]
+    key = [documents.digests[part], tokenizer.digest]
+    return staging.memo.once("encode", key, outputs, partial(_encode_part, part, documents, tokenizer.folder, staging))
+
+
+def _encode_part(part: int, documents: Table, tokenizer_folder: Path, staging: Staging) -> Result:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one worker, one core: the pool holds the others
     tokenizer = Tokenizer.load(tokenizer_folder)
     dtype = token_dtype(tokenizer.vocab_size)
@@ -81,10 +85,8 @@ def _write_part(part: int, *, documents: Table, tokenizer_folder: Path, staging:
         texts = [row.pop("content") for row in values]
         for row, text, ids in zip(values, texts, tokenizer.encode_batch(texts), strict=True):
             encoded.append(np.array([*ids, tokenizer.eot], dtype=dtype))
-            rows.append({**row, "num_bytes": len(text.encode("utf-8")), "num_tokens": len(ids) + 1, "part": part})
+            rows.append({**row, "num_bytes": len(text.encode("utf-8")), "num_tokens": len(ids) + 1})
     bounds = np.cumsum([len(ids) for ids in encoded], dtype="<i8") if encoded else np.zeros(0, "<i8")
-    for row, end in zip(rows, bounds.tolist(), strict=True):
-        row["first_token"] = end - row["num_tokens"]
     tokens = np.concatenate(encoded) if encoded else np.zeros(0, dtype)
     write_bytes(staging.folder / f"part-{part:05d}.tokens", tokens.tobytes())
     write_bytes(staging.folder / f"part-{part:05d}.bounds", bounds.tobytes())
@@ -109,6 +111,11 @@ class TokenPart:
 
     tokens: npt.NDArray[Any]
     bounds: npt.NDArray[np.int64]
+
+    @property
+    def firsts(self) -> npt.NDArray[np.int64]:
+        """Where each document begins."""
+        return np.concatenate([np.zeros(1, np.int64), self.bounds])[:-1]
 
 
 def load_token_parts(folder: Path, tokenizer_sha256: str) -> list[TokenPart]:

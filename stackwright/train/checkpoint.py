@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stackwright.artifact import sync_file, sync_folder, write_json
 from stackwright.errors import CheckpointError
+from stackwright.files import sync_file, sync_folder, write_json
 from stackwright.model.hub import load_model_folder, save_model_folder, save_tensors
 from stackwright.model.transformer import Transformer
 

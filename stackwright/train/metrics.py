@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stackwright.artifact import write_bytes
+from stackwright.files import write_bytes
 from stackwright.pages import scales
 
 METRICS_FILE = "metrics.jsonl"

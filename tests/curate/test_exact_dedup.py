@@ -7,8 +7,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from stackwright.curate import exact_dedup
 
 UTC = datetime.UTC
@@ -22,12 +20,11 @@ def document(content: str, repo: str, path: str = "a.py", **more: Any) -> dict[s
 def edges_of(shards: list[list[dict[str, Any]]], scratch: Path, num_partitions: int = 3) -> set[tuple[str, str, str]]:
     """Return (content, dropped repository, kept repository) for every edge."""
     for shard, documents in enumerate(shards):
-        rows = [exact_dedup.candidate(entry, shard) for entry in documents]
+        rows = [exact_dedup.candidate(entry) for entry in documents]
         exact_dedup.send_candidates(rows, num_partitions, scratch, shard)
     for partition in range(num_partitions):
-        exact_dedup.reduce_partition(partition, scratch=scratch)
-    files = (scratch / exact_dedup.DUPLICATES_FOLDER).glob("*/*.parquet")
-    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+        exact_dedup.reduce_partition(partition, num_shards=len(shards), scratch=scratch)
+    rows = [row for shard in range(len(shards)) for row in exact_dedup.read_edges(scratch, shard)]
     assert all(row["kind"] == "exact" and row["similarity"] == 1.0 for row in rows)
     return {(row["content_id"], row["repo"], row["other_repo"]) for row in rows}
 

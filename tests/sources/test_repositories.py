@@ -11,10 +11,10 @@ import pytest
 
 from stackwright.errors import SourceError
 from stackwright.recipe import DirectorySource, InstalledSource
-from stackwright.sources.collect import list_repositories, plan_shards
+from stackwright.sources.collect import list_repositories
 from stackwright.sources.directory import list_directory
 from stackwright.sources.installed import list_installed
-from stackwright.sources.repository import FileEntry, Repository, listing_digest
+from stackwright.sources.repository import listing_digest
 from tests.corpus import write
 
 
@@ -120,14 +120,3 @@ def test_the_listing_digest_sees_every_change(tmp_path: Path) -> None:
     write(tmp_path / "repo" / "package.json", '{"license": "MIT"}')
     seen.append(listing_digest(list_repositories([source])))
     assert len(set(seen)) == len(seen)
-
-
-def test_shards_hold_every_file_once_in_order_and_about_equal_bytes() -> None:
-    sizes = [(number * 37) % 100 for number in range(200)]
-    files = tuple(FileEntry(f"f{number:03d}", "", size, 0) for number, size in enumerate(sizes))
-    repositories = [Repository("a", "1", "test", files[:120]), Repository("b", "1", "test", files[120:])]
-    shards = plan_shards(repositories, 4, 1000)
-    flat = [(piece.repository.repo, entry.path) for shard in shards for piece in shard for entry in piece.files]
-    assert flat == [("a", entry.path) for entry in files[:120]] + [("b", entry.path) for entry in files[120:]]
-    loads = [sum(entry.size_bytes for piece in shard for entry in piece.files) for shard in shards]
-    assert max(loads) - min(loads) <= 200

@@ -5,13 +5,18 @@ one order. *Pair* (each partition of buckets) finds the documents that meet. *Co
 exact Jaccard of each pair on the same shingles. *Choose* goes through the ranges in order and says what is dropped for
 what. Nothing depends on shards, partitions or workers: a document is its rank, and ranks come from one total order.
 
+What a step finds is kept in the memo of the stage: a shard's signatures as long as its documents are the same, and the
+Jaccard of every pair that was compared (`known.py`), so that a run after a change compares only what has changed.
+
 Memory: a step holds one shard's shingles, one partition's buckets, one range's pairs, or 16 bytes per document.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +28,15 @@ import pyarrow as pa
 from stackwright.curate.exact_dedup import NO_DATE, RANK_ORDER, rank_columns
 from stackwright.curate.near_dedup.candidates import candidate_pairs, pack_pairs, unpack_pairs
 from stackwright.curate.near_dedup.choose import Components, Edges, GreedyChoice
+from stackwright.curate.near_dedup.known import pair_keys, recall_jaccards, remember_jaccards
 from stackwright.curate.near_dedup.presets import Preset
 from stackwright.curate.near_dedup.shingles import U64, Indices, jaccard, mix, shingle_texts
 from stackwright.curate.near_dedup.signatures import band_buckets, minhash
 from stackwright.curate.near_dedup.store import NAME_COLUMNS, Ranking, ShingleReader, Store
 from stackwright.engine import WORKER_BYTES, Engine, Result
 from stackwright.errors import EngineError
+from stackwright.files import digest_of, write_json
+from stackwright.memo import Memo
 
 RULE = "near_dedup"
 VERSION = 1
@@ -36,6 +44,8 @@ VERSION = 1
 _BUCKET = np.dtype([("bucket", "<u8"), ("row", "<i8")])
 _EDGE = np.dtype([("row", "<i8"), ("other_shard", "<i8"), ("other_row", "<i8"), ("jaccard", "<f8"), ("decisive", "?")])
 _PAIR = np.dtype([("pair", "<u8"), ("jaccard", "<f8")])
+_DIGESTS = "edges.json"
+_HASH_COLUMNS = ["identity", "text_hash"]
 _BYTES_PER_BUCKET = 100
 """Peak memory of *pair* for one row of a partition: the row, its sorted copies, the pairs it makes."""
 
@@ -52,6 +62,8 @@ class NearDedup:
     num_partitions: int
     survivors: Survivors
     scratch: Path
+    survivors_key: Callable[[int], str] | None = None  # a digest that changes with a shard's survivors; needed for a memo
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def store(self) -> Store:
@@ -99,6 +111,14 @@ def _check_partition_size(signed: Sequence[Result], job: NearDedup) -> None:
 
 
 def _sign_shard(shard: int, *, job: NearDedup) -> Result:
+    sign = partial(_sign_documents, shard, job)
+    if job.survivors_key is None:
+        return sign()
+    key = [job.survivors_key(shard), asdict(job.preset), job.num_partitions]
+    return job.memo.once("sign", key, job.store.signed_files(shard), sign)
+
+
+def _sign_documents(shard: int, job: NearDedup) -> Result:
     keys, texts, languages = [], [], []
     for document in job.survivors(shard):
         keys.append(_key(document, job.preset))
@@ -124,7 +144,12 @@ def _key(document: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
     row = {**rank_columns(document), "content_id": document["content_id"]}
     if preset.newest_first and row["revision_seconds"] != NO_DATE:
         row["revision_seconds"] = -row["revision_seconds"]
-    return row
+    names = "\0".join(row[name] for name in NAME_COLUMNS)
+    return {**row, "identity": _hash64(names), "text_hash": _hash64(document["content"])}
+
+
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def _language_salts(languages: Sequence[str]) -> U64:
@@ -145,8 +170,10 @@ def _send_buckets(shard: int, buckets: U64, rows: Indices, job: NearDedup) -> li
 
 
 def _rank(_: int, *, job: NearDedup) -> Result:
-    tables = [job.store.read_keys(shard, RANK_ORDER) for shard in range(job.num_shards)]
+    tables = [job.store.read_keys(shard, [*RANK_ORDER, *_HASH_COLUMNS]) for shard in range(job.num_shards)]
     keys = pa.concat_tables(tables)
+    hashes = {name: np.asarray(keys.column(name)) for name in _HASH_COLUMNS}
+    keys = keys.drop_columns(_HASH_COLUMNS)
     if not job.preset.ranked:
         keys = keys.select(["repo", "revision", "path"])
     order = np.asarray(pa.compute.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
@@ -154,6 +181,8 @@ def _rank(_: int, *, job: NearDedup) -> Result:
     ranks[order.astype(np.int64)] = np.arange(len(order))
     offsets = np.cumsum([0, *(table.num_rows for table in tables)])[:-1].astype("<i8")
     job.store.write_array("ranks", 0, ranks)
+    for name, values in hashes.items():
+        job.store.write_array(name, 0, values[order].astype("<u8"))
     job.store.write_array("offsets", 0, offsets)
     return {"documents": len(ranks)}
 
@@ -185,11 +214,25 @@ def _compare_range(index: int, *, job: NearDedup, paired: Sequence[Result]) -> R
     ]
     pairs = np.unique(np.concatenate(slices))
     edges = np.empty(len(pairs), _PAIR)
-    edges["pair"], edges["jaccard"] = pairs, _jaccards(pairs, job)
+    edges["pair"], edges["jaccard"] = pairs, _known_or_compared(index, pairs, job)
     near = edges["jaccard"] >= job.preset.threshold
     # Published rules that do not verify need every candidate, whatever its Jaccard.
     job.store.write_array("edges", index, edges[near] if job.preset.verified else edges)
     return {"candidates": len(pairs), "edges": int(np.count_nonzero(near))}
+
+
+def _known_or_compared(index: int, pairs: U64, job: NearDedup) -> npt.NDArray[np.float64]:
+    """Return the Jaccard of each pair: from the last run where it compared the same two texts, else by comparing them."""
+    texts = job.store.read_array("text_hash", 0, "<u8")
+    worse, better = unpack_pairs(pairs)
+    keys = pair_keys(texts[worse], texts[better])
+    version = digest_of(asdict(job.preset))[:16]
+    values = recall_jaccards(keys, job.memo.previous and job.memo.previous / "jaccards" / version)
+    unknown = np.isnan(values)
+    values[unknown] = _jaccards(pairs[unknown], job)
+    if job.memo.current is not None:
+        remember_jaccards(job.memo.current / "jaccards" / version, index, keys, values)
+    return values
 
 
 def _jaccards(pairs: U64, job: NearDedup) -> npt.NDArray[np.float64]:
@@ -197,13 +240,17 @@ def _jaccards(pairs: U64, job: NearDedup) -> npt.NDArray[np.float64]:
     shards, rows = job.ranking().places()
     values = np.zeros(len(pairs), np.float64)
     least = job.preset.threshold if job.preset.verified else 0.0
-    with ShingleReader(job.store) as reader:
+    with ShingleReader(job.store, job.preset.shingles, partial(_texts, job=job)) as reader:
         for index, (worse, better) in enumerate(zip(*unpack_pairs(pairs), strict=True)):
             first, second = (int(shards[worse]), int(rows[worse])), (int(shards[better]), int(rows[better]))
             sizes = sorted((reader.size(*first), reader.size(*second)))
             if sizes[0] >= least * sizes[1]:  # J is at most smaller over larger
                 values[index] = jaccard(reader.read(*first), reader.read(*second))
     return values
+
+
+def _texts(shard: int, *, job: NearDedup) -> list[str]:
+    return [document["content"] for document in job.survivors(shard)]
 
 
 def _choose(_: int, *, job: NearDedup) -> Result:
@@ -217,14 +264,34 @@ def _choose(_: int, *, job: NearDedup) -> Result:
     table = np.empty(len(edges), _EDGE)
     table["row"], table["jaccard"], table["decisive"] = rows[edges.worse], edges.jaccard, decisive
     table["other_shard"], table["other_row"] = shards[edges.better], rows[edges.better]
+    identities = job.store.read_array("identity", 0, "<u8")
+    digests = []
     for shard in range(job.num_shards):
-        job.store.write_array("decided", shard, table[shards[edges.worse] == shard])
+        own = shards[edges.worse] == shard
+        job.store.write_array("decided", shard, table[own])
+        digests.append(_digest_of_edges(table[own], identities[edges.better[own]]))
+    write_json(job.scratch / "near" / _DIGESTS, digests)
     sizes = np.bincount(components.roots(), minlength=1)
     return {
         "dropped": int(np.count_nonzero(decisive)),
         "components": int(np.count_nonzero(sizes > 1)),
         "largest_component": int(sizes.max(initial=0)),
     }
+
+
+def _digest_of_edges(table: npt.NDArray[Any], others: U64) -> str:
+    """Return a digest of what was decided in a shard that depends on documents and not on where they lie."""
+    order = np.lexsort((others, table["row"]))
+    digest = hashlib.sha256(others[order].tobytes())
+    for name in ("row", "jaccard", "decisive"):
+        digest.update(table[name][order].tobytes())
+    return digest.hexdigest()
+
+
+def edges_digest(job: NearDedup, shard: int) -> str:
+    """Return a digest of what `iter_edges` yields for a shard."""
+    digests: list[str] = json.loads((job.scratch / "near" / _DIGESTS).read_text("utf-8"))
+    return digests[shard]
 
 
 Decided = Iterator[tuple[Edges, npt.NDArray[np.bool_]]]
