@@ -1,12 +1,12 @@
 """Candidates for the labelled set of licences: texts that a person then reads.
 
 In: archives of packages (wheels, source archives, npm's) on disk. Out: FOLDER/candidates.jsonl, one row for each member that
-is named like a licence or opens with a comment, and FOLDER/texts/SHA256, what there is to read of it. `hint` is a rough sorting
-by a few distinctive phrases, good enough to put like beside like on the reader's screen; no label is taken from it unread.
+is named like a licence or that is a source file, and FOLDER/texts/SHA256, what there is to read of it. `hint` is a rough
+sorting by a few distinctive phrases, to put like beside like on the reader's screen; no label is taken from it unread.
 
 A header is the first part of a source file, so only that much of it is kept. The same bytes are listed once per package.
 
-Example: python benchmarks/labels/candidates.py /tmp/labels/candidates archives/*.whl archives/*.tgz
+Example: python benchmarks/labels/candidates.py candidates archives/*.whl archives/*.tgz
 """
 
 from __future__ import annotations
@@ -28,10 +28,59 @@ HEADERS_PER_HINT = 3
 """How many headers of one package with the same hint are worth a reader's time."""
 
 LICENCE_NAME = re.compile(
-    r"(licen[cs]e|copying|copyright|notice|unlicense|legal|eula|third.?party|terms)[^/]*$|(^|/)licen[cs]es?/[^/]*$", re.IGNORECASE
+    r"(licen[cs]e|copying|copyright|notice|unlicense|legal|eula|third.?party|terms)[^/]*$|(^|/)licen[cs]es?/[^/]*$",
+    re.IGNORECASE,
 )
-SOURCE_SUFFIXES = frozenset([".py", ".pyx", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cu", ".cuh", ".js", ".mjs", ".ts", ".tsx", ".css", ".scss", ".sh", ".java", ".f", ".f90", ".go", ".rs"])
-SOURCE_SUFFIXES |= frozenset([".m", ".r", ".pl", ".rb", ".lua", ".sol", ".sql", ".glsl", ".swift", ".kt", ".php", ".cs", ".vue", ".less", ".jsx", ".tcl", ".el", ".asm", ".s", ".cmake"])
+SOURCE_SUFFIXES = frozenset(
+    [
+        ".py",
+        ".pyx",
+        ".pyi",
+        ".c",
+        ".h",
+        ".cc",
+        ".cpp",
+        ".hpp",
+        ".cu",
+        ".cuh",
+        ".js",
+        ".mjs",
+        ".ts",
+        ".tsx",
+        ".css",
+        ".scss",
+        ".sh",
+        ".java",
+        ".f",
+        ".f90",
+        ".go",
+        ".rs",
+    ]
+)
+SOURCE_SUFFIXES |= frozenset(
+    [
+        ".m",
+        ".r",
+        ".pl",
+        ".rb",
+        ".lua",
+        ".sol",
+        ".sql",
+        ".glsl",
+        ".swift",
+        ".kt",
+        ".php",
+        ".cs",
+        ".vue",
+        ".less",
+        ".jsx",
+        ".tcl",
+        ".el",
+        ".asm",
+        ".s",
+        ".cmake",
+    ]
+)
 
 HINTS = (
     ("SPDX", r"SPDX-License-Identifier: *([^\n*]+)"),
@@ -55,7 +104,10 @@ HINTS = (
     ("CC", r"creative ?commons|\bCC[- ]BY\b|\bCC0\b"),
     ("OFL", r"SIL open font|\bOFL\b"),
     ("Artistic", r"artistic licen[sc]e"),
-    ("EULA", r"end[- ]user licen[sc]e|\b(nvidia|oracle|microsoft|intel) (software|corporation|america)|proprietary|confidential"),
+    (
+        "EULA",
+        r"end[- ]user licen[sc]e|\b(nvidia|oracle|microsoft|intel) (software|corporation|america)|proprietary|confidential",
+    ),
     ("Apache-1", r"apache (software )?licen[sc]e,? version 1|this product includes software developed by the\s+apache"),
     ("LLVM", r"LLVM exception"),
     ("Apache", r"apache licen[sc]e"),

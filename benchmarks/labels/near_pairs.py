@@ -1,14 +1,15 @@
 """Candidates for the labelled set of near duplicates: pairs of files that a person then compares.
 
-In: archives of packages on disk. Out: FOLDER/pairs.jsonl with the two files, why they were paired (`kind`, a first guess), and
-`changed_lines`, the share of lines that differ; and FOLDER/members/SHA256 with the bytes. Pairs come from: two versions of a
-package at one path; files of one name in different packages or in different folders of one package that share some lines; files
-of one package in one folder; and files drawn blindly. None of them is a label yet.
+In: archives of packages on disk. Out: FOLDER/pairs.jsonl with the two files, why they were paired (`kind`, a first guess)
+and `changed_lines`, the share of lines that differ; FOLDER/members/SHA256 with the bytes. Pairs come from: two versions of a
+package at one path; files of one name in different packages, or in different folders of one package, that share some lines;
+files of one package that share many lines, whatever they are called; files in one folder; files drawn blindly. None of them
+is a label yet.
 
-The share is 1 - 2M/T of the lines, M being the lines that difflib matches in order and T all lines of both files, without line
-ends and with nothing treated as junk: 0 for equal files, 1 for files that have no line in common.
+The share is 1 - 2M/T of the lines, M being the lines that difflib matches in order and T all lines of both files, without
+their ends and with nothing treated as junk: 0 for equal files, 1 for files that have no line in common.
 
-Example: python benchmarks/labels/near_pairs.py /tmp/labels/pairs archives/*.whl archives/*.tgz
+Example: python benchmarks/labels/near_pairs.py pairs archives/*.whl archives/*.tgz
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ PAIRS_PER_PACKAGE = 12
 
 LEAST_SHARED_LINES = 0.05
 """Files of one name that share less than this part of their distinct lines are left to the blind draws."""
+
+CLOSE_SHARED_LINES = 0.25
+CLOSE_DRAWS = 6000
+"""Draws from one package for pairs that share many lines: licence notices, banners, generated code, copies."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +130,21 @@ def name_pairs(groups: dict[str, list[Member]]) -> Iterator[tuple[str, Member, M
     for same in names.values():
         for first, second in itertools.combinations(same[:60], 2):
             twin = first.package == second.package
-            if twin and first.artifact != second.artifact or first.path == second.path and twin:
+            if twin and (first.artifact != second.artifact or first.path == second.path):
                 continue
             if shared_lines(first, second) >= LEAST_SHARED_LINES:
                 yield ("twin" if twin else "same-name"), first, second
+
+
+def close_pairs(groups: dict[str, list[Member]], seed: int) -> Iterator[tuple[str, Member, Member]]:
+    """Files of one archive that share many lines, whatever they are called."""
+    for number, package in enumerate(sorted(groups)):
+        draw = random.Random(f"{seed}:close:{number}")
+        members = groups[package]
+        for _ in range(CLOSE_DRAWS if len(members) > 1 else 0):
+            first, second = draw.sample(members, 2)
+            if first.artifact == second.artifact and shared_lines(first, second) >= CLOSE_SHARED_LINES:
+                yield "close", first, second
 
 
 def drawn_pairs(groups: dict[str, list[Member]], seed: int) -> Iterator[tuple[str, Member, Member]]:
@@ -140,7 +156,8 @@ def drawn_pairs(groups: dict[str, list[Member]], seed: int) -> Iterator[tuple[st
             folders[member.artifact, str(PurePosixPath(member.path).parent)].append(member)
         for key in sorted(folders):
             if len(folders[key]) > 1:
-                yield ("neighbour", *draw.sample(folders[key], 2))
+                first, second = draw.sample(folders[key], 2)
+                yield "neighbour", first, second
         other = groups[draw.choice(sorted(groups))]
         yield "unrelated", draw.choice(groups[package]), draw.choice(other)
 
@@ -159,8 +176,15 @@ def main() -> None:
         if members:
             groups[members[0].package] += members
     taken: dict[tuple[str, str, str], int] = defaultdict(int)
-    pairs = itertools.chain(version_pairs(groups), name_pairs(groups), drawn_pairs(groups, arguments.seed))
-    shuffled = sorted(pairs, key=lambda pair: hashlib.sha256(f"{pair[1].sha256}{pair[2].sha256}".encode()).digest())
+    found = (
+        version_pairs(groups),
+        name_pairs(groups),
+        close_pairs(groups, arguments.seed),
+        drawn_pairs(groups, arguments.seed),
+    )
+    shuffled = sorted(
+        itertools.chain(*found), key=lambda pair: hashlib.sha256(f"{pair[1].sha256}{pair[2].sha256}".encode()).digest()
+    )
     with (arguments.folder / "pairs.jsonl").open("w", encoding="utf-8") as out:
         for kind, first, second in shuffled:
             key = (kind, first.package, second.package)
