@@ -1,8 +1,9 @@
-"""What a change costs: a run after repositories were taken out, beside a run that never had them.
+"""What a removal costs: `optout apply` for some of the repositories, beside a full run without them.
 
-In: a folder of packages (benchmarks/corpora.py). Each folder two levels down becomes a repository, so that there are more
-than a hundred. Both runs go from collect to index with the same tokenizer. Out, per round: seconds and CPU seconds of the
-full run and of the incremental one, and whether every table and every index file is equal.
+In: a folder of packages (benchmarks/corpora.py). Folders a few levels down become repositories, so that there are more than
+a hundred. Both sides go from collect to index with the same tokenizer and the same files taken out. Out, per round: seconds
+and CPU seconds of the removal (plan, rebuild, receipt and all) and of the full run, their ratio, and whether every table and
+every file of the index is equal.
 
     python benchmarks/incremental.py corpora/250MB --work work --share 0.01 --rounds 3
 """
@@ -21,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-STAGES = ("collect", "curate", "tokens", "index")
+FOLDERS = ("corpus", "dataset", "tokens", "index")
 
 
 def cut_into_repositories(corpus: Path, world: Path, least_bytes: int) -> list[str]:
@@ -52,22 +53,40 @@ def _groups(package: Path, least_bytes: int) -> Iterator[tuple[str, list[Path]]]
         yield f"{package.name}__rest", pending
 
 
-def run_build(world: Path, run: Path, *, keep_tokenizer: bool) -> dict[str, float]:
-    """Build up to the index in a process of its own; returns wall and CPU seconds."""
-    source = f"sources=[{{kind='directory', path='{world}', layout='repositories', license='MIT'}}]"
-    command = [sys.executable, "-m", "stackwright", "build", "tiny", "--json", "--out", str(run), "--to", "index"]
-    command += ["--set", "name=incremental", "--set", source] + (["--keep-tokenizer"] if keep_tokenizer else [])
+def timed(*arguments: str) -> dict[str, float]:
+    """Run `stackwright` in a process of its own; returns wall and CPU seconds."""
     started, before = time.monotonic(), os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "stackwright", *arguments], check=True, stdout=subprocess.DEVNULL)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"seconds": time.monotonic() - started, "cpu_seconds": cpu}
+    return {"seconds": round(time.monotonic() - started, 2), "cpu_seconds": round(cpu, 2)}
+
+
+def full_run(world: Path, run: Path, *more: str) -> dict[str, float]:
+    source = f"sources=[{{kind='directory', path='{world}', layout='repositories', license='MIT'}}]"
+    settings = ["--set", "name=incremental", "--set", source]
+    return timed("build", "tiny", "--json", "--out", str(run), "--to", "index", *settings, *more)
+
+
+def removal(run: Path, repositories: Sequence[str]) -> dict[str, float]:
+    """Take repositories out of a run; only the applying is timed."""
+    for name in repositories:
+        timed("optout", str(run), "add", f"directory/{name}", "--requester", "benchmark", "--reason", "benchmark")
+    return timed("optout", str(run), "apply", "--json")
+
+
+def run_without(base: Path, removed: Path, run: Path) -> None:
+    """Make a run folder that holds nothing but the tokenizer of `base`, and what another run had taken out."""
+    run.mkdir()
+    shutil.copytree(base / "tokenizer", run / "tokenizer")
+    shutil.copy(base / "run.json", run)
+    shutil.copytree(removed / "optout", run / "optout")
 
 
 def contents(run: Path) -> dict[str, str]:
     """Return the digest of every table's rows, and of every file of the index."""
-    found = {}
-    for folder in ("corpus", "dataset", "tokens", "index"):
+    found: dict[str, str] = {}
+    for folder in FOLDERS:
         content = json.loads((run / folder / "manifest.json").read_text("utf-8"))["content"]
         found |= {f"{folder}/{name}": table["rows_sha256"] for name, table in content["tables"].items()}
         if folder == "index":
@@ -90,33 +109,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(repositories)} repositories, {count} taken out a round")
     base = options.work / "base"
     shutil.rmtree(base, ignore_errors=True)
-    print(json.dumps({"first run": run_build(world, base, keep_tokenizer=False)}))
+    print(json.dumps({"first run": full_run(world, base)}), flush=True)
     ratios = []
     for number in range(options.rounds):
         gone = random.Random(number).sample(repositories, count)
-        aside = options.work / "aside"
-        aside.mkdir(exist_ok=True)
-        for name in gone:
-            os.rename(world / name, aside / name)
         incremental, full = options.work / "incremental", options.work / "full"
         for run in (incremental, full):
             shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(base, incremental, copy_function=os.link)
-        full.mkdir()
-        shutil.copytree(base / "tokenizer", full / "tokenizer")
-        shutil.copy(base / "run.json", full)
-        timed = {run.name: run_build(world, run, keep_tokenizer=True) for run in (full, incremental)}
+        sides = {"removal": removal(incremental, gone)}
+        run_without(base, incremental, full)
+        sides["full"] = full_run(world, full, "--keep-tokenizer")
         equal = contents(full) == contents(incremental)
-        ratios.append({key: timed["incremental"][key] / timed["full"][key] for key in ("seconds", "cpu_seconds")})
-        seconds = {
-            stage: json.loads((incremental / folder / "manifest.json").read_text("utf-8"))["run"]["seconds"]
-            for stage, folder in zip(STAGES, ("corpus", "dataset", "tokens", "index"), strict=True)
-        }
-        print(json.dumps({"gone": gone, **timed, "stages": seconds, "ratio": ratios[-1], "equal": equal}), flush=True)
-        for name in gone:
-            os.rename(aside / name, world / name)
+        ratios.append({key: sides["removal"][key] / sides["full"][key] for key in ("seconds", "cpu_seconds")})
+        manifests = [json.loads((incremental / folder / "manifest.json").read_text("utf-8")) for folder in FOLDERS]
+        stages = {manifest["content"]["stage"]: manifest["run"]["seconds"] for manifest in manifests}
+        print(json.dumps({"gone": gone, **sides, "stages": stages, "ratio": ratios[-1], "equal": equal}), flush=True)
         if not equal:
-            sys.exit("the incremental run differs from the full one")
+            sys.exit("the removal differs from the full run")
     for key in ("seconds", "cpu_seconds"):
         values = [ratio[key] for ratio in ratios]
         print(f"{key}: median {statistics.median(values):.3f} of a full run, {min(values):.3f} to {max(values):.3f}")

@@ -2,7 +2,7 @@
 
 Builds the recipe `tiny` into the folder given (runs/tiny), then uses what was made: a continuation, an infilling, the
 release loaded by transformers from its folder and from a revision, the reason why a file was left out, and the origin of
-lines of other people's code planted in a text.
+lines of other people's code planted in a text. It ends with code that is taken out on request, and proved gone.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ def cite_planted_lines(run: Path) -> None:
     show("cite", str(run), str(planted))
 
 
+def show_removal(run: Path) -> None:
+    """Plant code in two repositories beside some that is installed, take it out again, and prove it."""
+    folder = run.with_name(f"{run.name}-removal")
+    print(f"\n$ python docs/demo_removal.py {folder}", flush=True)
+    subprocess.run([sys.executable, str(Path(__file__).with_name("demo_removal.py")), str(folder)], check=True)
+
+
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/tiny")
     show("build", "tiny", "--out", str(run))
@@ -87,6 +94,7 @@ def main() -> None:
     show("report", str(run))
     show("explain", str(run), a_near_copy(run))
     cite_planted_lines(run)
+    show_removal(run)
 
 
 if __name__ == "__main__":

@@ -5,27 +5,26 @@ Everything heavy is imported inside the commands, so that `--help` answers at on
 
 from __future__ import annotations
 
-import errno
+import datetime
 import functools
 import json
 import logging
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, Literal
 
 import typer
 
 from stackwright import __version__
-from stackwright.errors import StackwrightError, TargetError, UsageError, missing_extra
+from stackwright.cli_errors import one_line_errors
+from stackwright.cli_optout import optout
+from stackwright.errors import TargetError
 from stackwright.recipe import load_recipe
-
-P = ParamSpec("P")
+from stackwright.sizes import parse_size
 
 app = typer.Typer(
     name="stackwright",
@@ -37,53 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KIB|MIB|GIB|TIB)?", re.IGNORECASE)
-_UNITS = {"": 1, "B": 1} | {
-    f"{prefix}{suffix}": base**power
-    for power, prefix in enumerate("KMGT", start=1)
-    for suffix, base in (("B", 1000), ("IB", 1024))
-}
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that a text like `8GB` or `512MiB` stands for; raises `UsageError`."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"size {text!r} is not a number with a unit", "write it like 8GB or 512MiB")
-    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-
-
-def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn every failure that a user can act on into one line on standard error and an exit code."""
-
-    @functools.wraps(command)
-    def run(*arguments: P.args, **options: P.kwargs) -> None:
-        try:
-            command(*arguments, **options)
-        except StackwrightError as error:
-            _fail(str(error), error.exit_code)
-        except ModuleNotFoundError as error:
-            shown = missing_extra(error)
-            if shown is None:
-                raise
-            _fail(str(shown), shown.exit_code)
-        except KeyboardInterrupt:
-            _fail("stopped; finished parts are kept, and the same command goes on from them", 1)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: nothing left to say
-            sys.exit(1)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            where = error.filename or "while writing"
-            _fail(f"no space left on the device ({where}); free some and run the same command again", 1)
-
-    return run
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"stackwright: {message}", file=sys.stderr)
-    sys.exit(code)
+app.add_typer(optout)
 
 
 def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:
@@ -166,19 +119,27 @@ def build_command(
 def explain_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     target: Annotated[str, typer.Argument(help="repository, repository:path, or content id")],
-    limit: Annotated[int, typer.Option(min=1, help="Files to show at most.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Files to show at most; 10, or all with --json, when not given.")
+    ] = None,
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Print a proof, as JSON, that a content is in the dataset or is not.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON, with every copy.")] = False,
 ) -> None:
-    """Say what happened to a file or repository and why: the rules that fired, with their evidence.
+    """Say what happened to a file or repository and why: rules and evidence, copies, training, removal requests.
 
     Example: `stackwright explain runs/tiny numpy:numpy/version.py`
     """
     from stackwright import answers
-    from stackwright.govern.ledger import explain
-    from stackwright.run_folder import check_run_folder
+    from stackwright.explanation import explain_run, proof_of
+    from stackwright.removal import open_run
 
-    check_run_folder(run)
-    explanation = explain(run, target, limit=limit)
+    open_run(run)
+    if proof:
+        _print_json(proof_of(run, target))
+        return
+    explanation = explain_run(run, target, limit=limit or (None if as_json else 10))
     if as_json:
         _print_json(explanation.to_json())
     else:
@@ -201,8 +162,12 @@ def cite_command(
     """
     from stackwright import answers
     from stackwright.attribute.index import Index
+    from stackwright.removal import open_run
+    from stackwright.run_folder import RUN_FILE
 
     text = _read_text(file)
+    if (index / RUN_FILE).is_file():
+        open_run(index)
     citation = Index.open(index / "index" if (index / "index").is_dir() else index).cite(text)
     if as_json:
         _print_json(citation.to_json())
@@ -219,6 +184,30 @@ def _read_text(file: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
+@app.command("measure")
+@one_line_errors
+def measure_command(
+    detector: Annotated[Literal["licenses", "near-dup"], typer.Argument(help="Which detector.")],
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps the texts; the user's cache when not given.")] = None,
+    part: Annotated[Literal["tune", "test", "all"], typer.Option(help="Part of the labelled set.")] = "all",
+    show: Annotated[bool, typer.Option("--show", help="List every record that was judged wrongly.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures and every wrong record as JSON.")] = False,
+) -> None:
+    """Measure a detector: its precision and recall on labelled texts, which are fetched from the package indexes.
+
+    Example: `stackwright measure near-dup --part test`
+    """
+    from stackwright.measure.run import run_measure
+    from stackwright.measure.show import Bars, show_report
+
+    with Bars() as progress:
+        report = run_measure(detector, part=part, data=data, progress=progress)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        show_report(report, show=show)
+
+
 @app.command("report")
 @one_line_errors
 def report_command(
@@ -230,10 +219,15 @@ def report_command(
     Example: `stackwright report runs/tiny --out report.html`
     """
     from stackwright.curate.pii import redact_excerpt
+    from stackwright.explanation import requests_of
     from stackwright.files import write_bytes
     from stackwright.pages.report import run_report
+    from stackwright.removal import open_run
 
-    page = run_report(runs, redact_excerpt)
+    for run in runs:
+        open_run(run)
+    now = datetime.datetime.now(datetime.UTC)
+    page = run_report(runs, redact_excerpt, functools.partial(requests_of, now=now))
     path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     try:
         write_bytes(path, page.encode("utf-8"))

@@ -51,6 +51,17 @@ REPOSITORIES = pa.schema(
 )
 """Table `repositories` of the corpus: what each repository declares about itself."""
 
+NOTICES = pa.schema(
+    [
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("content_id", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),  # UTF-8; what is not becomes U+FFFD
+    ]
+)
+"""Table `notices` of the corpus: files whose name says licence or consent, admitted as documents or not."""
+
 FIRED_RULE = pa.struct(
     [
         pa.field("rule", pa.string(), nullable=False),

@@ -252,28 +252,33 @@ class Removals(Protocol):
         """A digest of all that is removed; empty when nothing is."""
 
     @property
+    def receipts(self) -> Sequence[str]:
+        """The ids of the receipts of all removals."""
+
+    @property
     def content_ids(self) -> frozenset[str]:
         """Contents that are removed wherever they lie."""
 
     def covers_repository(self, repo: str) -> bool:
         """Return whether a whole repository is removed."""
 
-    def covers(self, repo: str, path: str) -> bool:
-        """Return whether a file is removed by its name."""
+    def covers(self, repo: str, revision: str, path: str, size_bytes: int) -> bool:
+        """Return whether a file is removed, as far as can be told without reading it."""
 
 
 class NothingRemoved:
     """The removals of a run in which nobody asked for any."""
 
     digest = ""
+    receipts: Sequence[str] = ()
     content_ids: frozenset[str] = frozenset()
 
     def covers_repository(self, repo: str) -> bool:
         del repo
         return False
 
-    def covers(self, repo: str, path: str) -> bool:
-        del repo, path
+    def covers(self, repo: str, revision: str, path: str, size_bytes: int) -> bool:
+        del repo, revision, path, size_bytes
         return False
 
 

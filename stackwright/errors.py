@@ -14,7 +14,11 @@
     ├── TrainingError                training cannot go on
     │   └── NonFiniteLossError       loss or gradient norm is not a number
     ├── CheckpointError              a model folder that cannot be loaded
-    └── AttributionError             an index that cannot answer
+    ├── AttributionError             an index that cannot answer
+    └── GovernanceError              a removal that cannot be done
+        ├── RequestError             a damaged log of requests, or a request in the wrong state
+        ├── ReceiptError             a receipt that cannot be signed, or does not hold
+        └── ProofError               a proof that does not show what it should
 
 A message is one line with the value, the rule it broke and the next action. Assertions are for our own mistakes.
 """
@@ -114,6 +118,22 @@ class CheckpointError(StackwrightError):
 
 class AttributionError(StackwrightError):
     """An index is of another dataset, or cannot answer."""
+
+
+class GovernanceError(StackwrightError):
+    """A removal cannot be done."""
+
+
+class RequestError(GovernanceError):
+    """The log of requests is damaged, or a request is not in a state for what was asked."""
+
+
+class ReceiptError(GovernanceError):
+    """A receipt cannot be signed, or does not hold."""
+
+
+class ProofError(GovernanceError):
+    """A proof does not show what it should."""
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:

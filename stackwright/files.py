@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -65,6 +65,26 @@ def write_json(path: Path, value: object) -> None:
     """Write readable JSON with a fixed order of keys, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode("utf-8") + b"\n")
+
+
+def make_secret_file(path: Path, make: Callable[[], bytes]) -> None:
+    """Write a file that only its owner may read, unless it is there. Of two processes that write it one wins."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(make())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)  # unlike rename, leaves a file that another process made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)  # what is made with a key must not outlive it
 
 
 def link_file(source: Path, path: Path) -> None:

@@ -90,6 +90,12 @@ class CurateSettings(Section):
     licenses: tuple[Literal["permissive", "no_license"], ...] = Field(
         ("permissive",), description="licence types that are admitted (The Stack v2 admits both)"
     )
+    license_policy: Literal["strict-permissive", "stack-v1", "stack-v2", "opt-in"] = Field(
+        "strict-permissive", description="how the evidence on a file's licence becomes a verdict: ours, or one as published"
+    )
+    consent: Literal["honor", "ignore", "opt-in"] = Field(
+        "honor", description="what a repository says about training: take what is not refused, all, or what is granted"
+    )
     filters: FilterSettings = FilterSettings()
     exact_dedup: bool = Field(True, description="keep one of the files that are equal byte for byte")
     near_dedup: Literal["verified-0.7", "stack-v1", "santacoder", "stack-v2", "off"] = Field(

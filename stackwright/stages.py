@@ -57,13 +57,13 @@ class Stage:
 STAGES = (
     Stage("collect", "corpus", 2, "stackwright.sources.collect", (), ("sources", "collect"), "collect_fingerprint"),
     Stage("curate", "dataset", 3, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
-    Stage("tokenizer", "tokenizer", 1, "stackwright.tokenizer.training", ("dataset",), ("tokenizer", "seed")),
+    Stage("tokenizer", "tokenizer", 2, "stackwright.tokenizer.training", ("dataset",), ("tokenizer", "seed")),
     Stage("tokens", "tokens", 2, "stackwright.tokenizer.token_shards", ("dataset", "tokenizer"), ()),
     Stage("index", "index", 2, "stackwright.attribute.stage", ("dataset",), ("index",)),
     Stage(
         "train",
         "checkpoints",
-        1,
+        2,
         "stackwright.train.trainer",
         ("tokens", "tokenizer"),
         ("data", "model", "train", "seed"),
@@ -80,7 +80,7 @@ STAGES = (
     Stage(
         "release",
         "release",
-        1,
+        2,
         "stackwright.release.stage",
         ("corpus", "dataset", "tokenizer", "tokens", "checkpoints", "evaluation"),
         ("name", "release"),

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from stackwright.build import build
 from tests.corpus import make_repositories, small_recipe
@@ -23,10 +25,20 @@ def _redaction_key(factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _signing_key(factory: pytest.TempPathFactory) -> Path:
+    path = factory.getbasetemp() / "signing.key"
+    if not path.exists():
+        key = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        path.chmod(0o600)
+    return path
+
+
 @pytest.fixture(autouse=True)
-def _own_redaction_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test redacts under one fixed key and leaves the user's own alone."""
+def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test redacts and signs with fixed keys and leaves the user's own alone."""
     monkeypatch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
+    monkeypatch.setenv("STACKWRIGHT_SIGNING_KEY_FILE", str(_signing_key(tmp_path_factory)))
 
 
 @pytest.fixture

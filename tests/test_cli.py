@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stackwright.cli import parse_size
+from stackwright.sizes import parse_size
 from stackwright.errors import UsageError
 from stackwright.recipe import dump_recipe
 from tests.corpus import make_repositories, small_recipe
@@ -43,7 +43,7 @@ def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_help_has_an_example_for_every_command() -> None:
     assert run("--help").returncode == 0
-    for command in ("build", "explain", "cite", "report", "generate"):
+    for command in ("build", "explain", "cite", "measure", "report", "generate", "optout"):
         result = run(command, "--help")
         assert result.returncode == 0
         assert "Example: stackwright" in result.stdout
@@ -170,14 +170,14 @@ def test_report_writes_one_page(finished_run: Path, tmp_path: Path) -> None:
 
 def test_explain_prints_verdict_rule_and_evidence(finished_run: Path) -> None:
     text = run("explain", str(finished_run), "traps:long.js").stdout
-    assert "drop at curate: line_too_long" in text
-    assert "(limit 1000), characters" in text
+    assert "dropped: line_too_long" in text
+    assert "(limit 1,000), characters" in text
     copies = run("explain", str(finished_run), "traps:copy.py").stdout
-    assert "Copies (→ dropped for, ~ near):" in copies
-    assert "directory/traps:copy.py → directory/repo00:src/module0.py (exact copy)" in " ".join(copies.split())
+    kept = "kept instead directory/repo00@unversioned:src/module0.py (equal bytes)"
+    assert kept in " ".join(copies.split())
     near = run("explain", str(finished_run), "traps:edited.py").stdout
-    assert "drop at curate: near_duplicate" in near
-    assert "(near copy, Jaccard 0.93)" in " ".join(near.split())
+    assert "dropped: near_duplicate" in near
+    assert "(near, Jaccard 0.93)" in " ".join(near.split())
     value = json.loads(run("explain", str(finished_run), "traps:long.js", "--json").stdout)
     assert value["documents"][0]["reason"] == "line_too_long"
     assert "did you mean" in one_line_error(run("explain", str(finished_run), "trap"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +19,12 @@ import pytest
 
 from stackwright.artifact import load_artifact
 from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, REPOSITORIES
+from stackwright.govern.removals import request_log
+from stackwright.removal import apply_requests
 from stackwright.sources.collect import TABLES as CORPUS_TABLES
 from stackwright.stages import STAGES
 
+NOW = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC)
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -53,10 +59,20 @@ def workplace(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder in which the documents' paths exist: a run under the name tiny, and some code."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "runs").mkdir()
-    (folder / "runs" / "tiny").symlink_to(finished_run)
+    shutil.copytree(finished_run, folder / "runs" / "tiny", symlinks=True)
     (folder / "my" / "code").mkdir(parents=True)
     (folder / "my" / "code" / "a.py").write_text("x = 1\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def receipt(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A receipt under the name that the documents use, from a removal in a copy of the run."""
+    run = tmp_path_factory.mktemp("removed") / "tiny"
+    shutil.copytree(workplace / "runs" / "tiny", run, symlinks=True)
+    request_log(run).add("directory/traps:copy.py", "A. Author", "mine", NOW)
+    removal = apply_requests(run, (), NOW, workers=1)
+    (workplace / "receipt.json").write_text(json.dumps(removal.receipt), "utf-8")
 
 
 # Commands that would build from this machine's whole environment are run as a dry run: CI builds it for real in the demo.
@@ -66,10 +82,13 @@ STAND_INS = {
     "python-stdlib": "traps",
     "numpy:numpy/version.py": "traps:long.js",
     "numpy": "traps",
+    "installed/numpy": "directory/traps",
+    "installed/numpy:numpy/version.py": "directory/traps:copy.py",
 }
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
+@pytest.mark.usefixtures("receipt")
 def test_commands_in_the_documents_run(page: str, command: str, workplace: Path) -> None:
     arguments = [STAND_INS.get(word, word) for word in shlex.split(command, comments=True)][1:]
     if arguments[0] == "build":
@@ -121,7 +140,7 @@ def test_every_column_is_documented() -> None:
             assert f"`{name}`" in page, name
     for name in CLUSTERS.names:
         assert name.removeprefix("other_") in page
-    assert set(CORPUS_TABLES) == {"documents", "ledger", "repositories"}
+    assert set(CORPUS_TABLES) == {"documents", "ledger", "notices", "repositories"}
 
 
 def test_every_stage_and_reason_is_documented(finished_run: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_full_disk_stops_every_stage_with_one_line_and_no_harm(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == len(STAGES)
+    assert len(lines) == len(STAGES), done.stdout
     for stage, line in zip(STAGES, lines, strict=True):
         assert line.startswith(f"{stage.name} 1 stackwright: no space left on the device (")
         assert f"| {stage.folder}-" in line  # the stage had begun

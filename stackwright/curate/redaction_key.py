@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 
 from stackwright.errors import SourceError
+from stackwright.files import make_secret_file
 from stackwright.recipe import Recipe
 
 KEY_FILE_VARIABLE = "STACKWRIGHT_KEY_FILE"
@@ -36,8 +38,7 @@ def load_redaction_key() -> bytes:
     """
     path = redaction_key_file()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _make_key_file(path)
+        make_secret_file(path, partial(secrets.token_bytes, KEY_BYTES))
         key = path.read_bytes()
         mode = path.stat().st_mode & 0o077
     except OSError as error:
@@ -51,23 +52,6 @@ def load_redaction_key() -> bytes:
     if mode:
         raise SourceError(f"redaction key {path} may be read by others", f"run: chmod 600 {path}")
     return key
-
-
-def _make_key_file(path: Path) -> None:
-    if path.exists():
-        return
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)  # unlike rename, leaves a key that another process made meanwhile
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
 
 
 def redaction_key_name(recipe: Recipe) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stackwright.artifact import Table
 from stackwright.engine import read_table
+from stackwright.govern.licenses import POLICIES
 
 UNKNOWN_LANGUAGE = "(none)"
 
@@ -28,7 +29,10 @@ def _add(entry: Entry, files: int, num_bytes: int) -> None:
 
 
 def build_report(
-    corpus_ledger: Table, results: Sequence[Mapping[str, Any]], near_dedup: Mapping[str, Any] | None
+    corpus_ledger: Table,
+    results: Sequence[Mapping[str, Any]],
+    near_dedup: Mapping[str, Any] | None,
+    examined: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Merge the counts of every shard into one report with a fixed order of keys."""
     by_language: dict[str, dict[str, Entry]] = defaultdict(lambda: defaultdict(_entry))
@@ -50,6 +54,7 @@ def build_report(
         "languages": {name: _language(by_language[name]) for name in sorted(by_language)},
         "redactions": _merged(results, "redactions"),
         "licenses": _merged(results, "licenses"),
+        "policies": _policies(examined),
         "splits": _splits(results),
         **({} if near_dedup is None else {"near_dedup": dict(near_dedup)}),
     }
@@ -86,6 +91,15 @@ def _merged(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, int]:
         for key, count in result[name].items():
             total[key] += count
     return {key: total[key] for key in sorted(total)}
+
+
+def _policies(examined: Sequence[Mapping[str, Any]]) -> dict[str, Entry]:
+    """Return what each licence policy would admit, before any other rule."""
+    policies: dict[str, Entry] = {policy: _entry() for policy in POLICIES}
+    for name, count in _merged(examined, "admitted").items():
+        policy, _, unit = name.rpartition(" ")
+        policies[policy][unit] += count
+    return policies
 
 
 def _splits(results: Sequence[Mapping[str, Any]]) -> dict[str, Entry]:

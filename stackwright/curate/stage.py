@@ -3,7 +3,7 @@
 Steps on the engine's verbs. `examine` applies licence and content rules to each shard, redacts what survives and sends
 candidates to the deduplication; `dedup` reduces each partition of equal content; near deduplication has steps of its own
 (`near_dedup/steps.py`) over what is left; `write` joins all and writes the shard's part of `documents`, `ledger` and
-`clusters`. Of the rules that fire on a document (licence, filters, exact copies, near copies, in this order) the first
+`clusters`. Of the rules that fire on a document (consent, licence, filters, exact and near copies, in this order) the first
 decides; the others are kept as evidence.
 """
 
@@ -32,14 +32,11 @@ from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, Fired, document_na
 from stackwright.engine import Result, StageContext
 from stackwright.errors import DataError
 from stackwright.files import digest_of
-from stackwright.govern.licenses import LicenseVerdict, judge
+from stackwright.govern.permission import CorpusEvidence, Permission, Rules
 from stackwright.pages.dataset import dataset_page
 from stackwright.recipe import CurateSettings
 
 TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "clusters": CLUSTERS}
-
-LICENSE_RULE = "license"
-LICENSE_VERSION = 1
 
 __all__ = ["TABLES", "redaction_key_name", "run_curate"]
 
@@ -52,7 +49,8 @@ class _Job:
     """What a worker needs; pickles."""
 
     corpus: Table
-    licenses: Mapping[tuple[str, str], LicenseVerdict]  # by (repo, revision)
+    evidence: CorpusEvidence
+    rules: Rules
     settings: CurateSettings
     seed: int
     key: bytes
@@ -84,7 +82,8 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     settings = context.recipe.curate
     job = _Job(
         corpus=corpus.table("documents"),
-        licenses=_license_verdicts(corpus.table("repositories").read()),
+        evidence=CorpusEvidence(corpus.table("notices"), corpus.table("repositories")),
+        rules=Rules(settings.license_policy, settings.licenses, settings.consent),
         settings=settings,
         seed=context.recipe.seed,
         key=load_redaction_key() if settings.redact else b"",
@@ -100,15 +99,24 @@ def run_curate(context: StageContext) -> dict[str, Any]:
     near = job.near_dedup()
     near_counts = None if near is None else near_dedup.run_near_dedup(engine, near)
     results = engine.map_shards("write", partial(_write_shard, job=job), shards, scratch)
-    report = build_report(corpus.table("ledger"), results, near_counts)
+    report = build_report(corpus.table("ledger"), results, near_counts, examined)
     if report["kept"]["files"] == 0:
         raise DataError(
             f"every one of the {report['seen']['files']} files was dropped ({_top_reasons(report)})",
-            "widen curate.licenses or curate.filters in the recipe, or add sources",
+            "widen curate.licenses, curate.license_policy or curate.filters in the recipe, or add sources",
         )
     context.staging.write_json("report.json", report)
     ledger, clusters = context.staging.table("ledger"), context.staging.table("clusters")
-    page = dataset_page(context.recipe.name, corpus, report, ledger, clusters, redact_excerpt)
+    page = dataset_page(
+        context.recipe.name,
+        corpus,
+        report,
+        ledger,
+        clusters,
+        redact_excerpt,
+        documents=context.staging.table("documents"),
+        settings=settings.model_dump(mode="json"),
+    )
     context.staging.write_text("report.html", page)
     return {key: report[key] for key in ("seen", "kept", "dropped", "redactions", "splits")}
 
@@ -116,19 +124,6 @@ def run_curate(context: StageContext) -> dict[str, Any]:
 def _top_reasons(report: Mapping[str, Any]) -> str:
     reasons = sorted(report["reasons"].items(), key=lambda item: (-item[1]["files"], item[0]))
     return ", ".join(f"{name} {entry['files']}" for name, entry in reasons[:3])
-
-
-def _license_verdicts(repositories: pa.Table) -> dict[tuple[str, str], LicenseVerdict]:
-    rows = repositories.select(["repo", "revision", "declared_license"]).to_pylist()
-    return {(row["repo"], row["revision"]): judge(row["declared_license"]) for row in rows}
-
-
-def license_rule(verdict: LicenseVerdict, admitted: Sequence[str]) -> list[Fired]:
-    """Return what the licence rule says of a document under `verdict`."""
-    if verdict.license_type in admitted:
-        return []
-    reason = "license_missing" if verdict.license_type == "no_license" else "license_not_permissive"
-    return [Fired(LICENSE_RULE, LICENSE_VERSION, reason, matched=verdict.evidence)]
 
 
 def _examine_shard(shard: int, *, job: _Job) -> Result:
@@ -143,22 +138,28 @@ def _examine_key(shard: int, job: _Job) -> str:
     repositories = job.corpus.read_part(shard, ["repo", "revision"]).group_by(["repo", "revision"]).aggregate([])
     names = sorted((row["repo"], row["revision"]) for row in repositories.to_pylist())
     settings = job.settings.model_dump(mode="json")
-    licenses = [[*name, asdict(job.licenses[name])] for name in names]
-    return digest_of([job.corpus.digests[shard], licenses, settings, job.seed, job.key_name])
+    evidence = [[*name, job.evidence.of(name).digest] for name in names]
+    return digest_of([job.corpus.digests[shard], evidence, settings, job.seed, job.key_name])
 
 
 def _examine_documents(shard: int, job: _Job) -> Result:
-    rows = [_examine(document, job) for document in job.corpus.read_part(shard).to_pylist()]
+    rows, admitted = [], Counter[str]()
+    for document in job.corpus.read_part(shard).to_pylist():
+        permission = job.evidence.of((document["repo"], document["revision"])).permission(document, job.rules)
+        rows.append(_examine(document, permission, job))
+        for policy in permission.admitted_by:
+            admitted[f"{policy} files"] += 1
+            admitted[f"{policy} bytes"] += document["size_bytes"]
     candidates = [exact_dedup.candidate(row) for row in rows if not row["dropped"]]
     write_parquet(job.examined_path(shard), pa.Table.from_pylist(rows, schema=_EXAMINED))
     exact_dedup.send_candidates(candidates, job.settings.num_partitions, job.staging.scratch, shard)
-    return {"documents": len(rows)}
+    return {"documents": len(rows), "admitted": dict(sorted(admitted.items()))}
 
 
-def _examine(document: dict[str, Any], job: _Job) -> dict[str, Any]:
+def _examine(document: dict[str, Any], permission: Permission, job: _Job) -> dict[str, Any]:
     """Apply every rule that looks at one document alone; redact the text when none drops it."""
-    verdict = job.licenses[document["repo"], document["revision"]]
-    fired = license_rule(verdict, job.settings.licenses)
+    verdict = permission.license
+    fired = job.rules.fired(permission)
     fired += check_filters(document, job.settings.filters)
     dropped = bool(fired)
     content = document["content"]

@@ -8,19 +8,22 @@ the files that were found when a removal was applied are kept beside, so that a 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stackwright.errors import ArtifactError
 from stackwright.files import digest_of
+from stackwright.govern.requests import RequestLog, Target, parse_target
 
-if TYPE_CHECKING:
-    from stackwright.govern.requests import Target
+RemovedName = tuple[str, str, str, int | None]
+"""Repository, revision, path and size of a file."""
 
 OPTOUT = "optout"
 REMOVED_FILE = "removed.json"
+REQUESTS_FILE = "requests.jsonl"
+RECEIPTS = "receipts"
 FORMAT = 1
 
 
@@ -29,8 +32,9 @@ class RemovalSet:
     """The removals of a run. Grows, never shrinks."""
 
     targets: frozenset[str] = frozenset()
-    files: frozenset[tuple[str, str]] = frozenset()  # (repo, path)
+    files: frozenset[RemovedName] = frozenset()  # those found when a removal was applied
     content_ids: frozenset[str] = frozenset()
+    receipts: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -39,19 +43,19 @@ class RemovalSet:
 
     @cached_property
     def _parsed(self) -> tuple[Target, ...]:
-        if not self.targets:
-            return ()
-        from stackwright.govern.requests import parse_target
-
         return tuple(parse_target(text) for text in sorted(self.targets))
 
     def covers_repository(self, repo: str) -> bool:
         """Return whether a whole repository is removed."""
         return any(target.covers_repository(repo) for target in self._parsed)
 
-    def covers(self, repo: str, path: str) -> bool:
-        """Return whether a file is removed by its name."""
-        return (repo, path) in self.files or any(target.matches(repo, path, None) for target in self._parsed)
+    def covers(self, repo: str, revision: str, path: str, size_bytes: int) -> bool:
+        """Return whether a file is removed, as far as can be told without reading it.
+
+        A copy in somebody else's repository is known by revision and size too: what they write in its place is theirs.
+        """
+        known = (repo, revision, path, size_bytes) in self.files
+        return known or any(target.matches(repo, path, None) for target in self._parsed)
 
     def joined(self, other: RemovalSet) -> RemovalSet:
         """Return what both took out."""
@@ -61,9 +65,19 @@ class RemovalSet:
         return {
             "format": FORMAT,
             "targets": sorted(self.targets),
-            "files": sorted([repo, path] for repo, path in self.files),
+            "files": sorted(map(list, self.files), key=str),
             "content_ids": sorted(self.content_ids),
         }
+
+
+def request_log(run_folder: Path) -> RequestLog:
+    """Return the log of requests of a run."""
+    return RequestLog(run_folder / OPTOUT / REQUESTS_FILE)
+
+
+def receipt_ids(run_folder: Path) -> list[str]:
+    """Return the ids of the receipts that a run's removals left."""
+    return sorted(path.stem for path in (run_folder / OPTOUT / RECEIPTS).glob("*.json"))
 
 
 def load_removals(run_folder: Path) -> RemovalSet:
@@ -79,8 +93,10 @@ def load_removals(run_folder: Path) -> RemovalSet:
         value = json.loads(path.read_text("utf-8"))
         if value["format"] != FORMAT:
             raise ValueError(f"format {value['format']!r}, this version reads format {FORMAT}")
-        files = frozenset((repo, path) for repo, path in value["files"])
-        return RemovalSet(frozenset(value["targets"]), files, frozenset(value["content_ids"]))
+        files = frozenset((repo, revision, path, size) for repo, revision, path, size in value["files"])
+        return RemovalSet(
+            frozenset(value["targets"]), files, frozenset(value["content_ids"]), tuple(receipt_ids(run_folder))
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{path} is damaged ({error}), and a build without it would bring back what authors had taken out",

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from stackwright.errors import StackwrightError, TargetError, nearest_names
+from stackwright.errors import RequestError, TargetError, nearest_names
 from stackwright.files import canonical_json, sync_folder
 
 Scope = Literal["account", "repository", "path", "content"]
@@ -57,10 +57,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "refused": ("why",),
     "applied": ("receipt_id",),
 }
-
-
-class RequestError(StackwrightError):
-    """The log of requests is damaged, or a request is not in a state for what was asked."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +220,7 @@ class RequestLog:
         with self._locked(fcntl.LOCK_EX):
             requests, whole = self._load(now)
             events = []
-            for request in [self._find(requests, request_id) for request_id in ids]:
+            for request in [self.find(requests, request_id) for request_id in ids]:
                 if any(event.get("receipt_id") == receipt_id for event in request.history):
                     continue
                 if request.state == "open":
@@ -236,11 +232,12 @@ class RequestLog:
     def _decide(self, event: dict[str, str], now: datetime.datetime) -> Request:
         with self._locked(fcntl.LOCK_EX):
             requests, whole = self._load(now)
-            self._find(requests, event["id"])
+            self.find(requests, event["id"])
             self._append(requests, whole, [event])
             return requests[event["id"]]
 
-    def _find(self, requests: Mapping[str, Request], request_id: str) -> Request:
+    def find(self, requests: Mapping[str, Request], request_id: str) -> Request:
+        """Return one of `requests`. Raises `TargetError` with the nearest ids."""
         if request_id not in requests:
             raise TargetError(f"there is no request {request_id!r} in {self._path}", nearest_names(request_id, requests))
         return requests[request_id]

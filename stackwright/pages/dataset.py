@@ -1,4 +1,4 @@
-"""The data of a run: the funnel, what each rule dropped, languages, licences, copies, splits and redactions.
+"""The data of a run: the funnel, what each rule dropped, languages, licences, consent, copies, splits and redactions.
 
 In: the corpus, the report of curate, and the tables `ledger` and `clusters` of the dataset. Out: sections of a page, or
 `dataset/report.html`. Figures come from the report; the ledgers give the samples. What is shown of a file's text has
@@ -8,7 +8,7 @@ passed the caller's redactor; without one no text is shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stackwright.artifact import Artifact, Table
@@ -32,6 +32,7 @@ from stackwright.pages.elements import (
     table,
     tiles,
 )
+from stackwright.pages.permission import CONSENT_REASONS, consent_body, licenses_body, was_refused
 from stackwright.pages.samples import (
     Dropped,
     Key,
@@ -46,7 +47,6 @@ from stackwright.pages.samples import (
 
 SAMPLES_EACH = 3
 MOST_BARS = 10
-MOST_LICENSES = 20
 
 _MEANINGS = {
     "alphanumeric": "too few letters and digits",
@@ -55,8 +55,8 @@ _MEANINGS = {
     "exact_duplicate": "equal byte for byte to a file that is kept",
     "file_too_large": "larger than the limit of collect",
     "generated_file": "made by a program",
-    "license_missing": "the repository declares no licence",
-    "license_not_permissive": "the licence is not one of those admitted",
+    "license_missing": "nothing says which licence it is under",
+    "license_not_permissive": "a licence that governs it is not among those admitted",
     "line_too_long": "a line longer than the limit",
     "mean_line_too_long": "lines too long on average",
     "near_duplicate": "nearly equal to a file that is kept",
@@ -65,10 +65,12 @@ _MEANINGS = {
     "undecodable": "not in the encoding it should be in",
     "unknown_language": "of no language that is known",
     "unreadable": "the bytes could not be read",
+    **CONSENT_REASONS,
 }
-_STEPS = ("collect", "license", "filters", "copies")
+_STEPS = ("collect", "consent", "license", "filters", "copies")
 _STEP_NAMES = {
     "collect": "admitted as text of a known language",
+    "consent": "not held back by its repository",
     "license": "under an admitted licence",
     "filters": "passed the content filters",
     "copies": "kept, after copies were dropped",
@@ -85,6 +87,8 @@ class Data:
     clusters: Table
     key: str = ""
     suffix: str = ""  # follows the title of each section, such as " of quick"
+    documents: Table | None = None  # of the dataset
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the section `curate` of the recipe
 
 
 def dataset_page(
@@ -94,9 +98,15 @@ def dataset_page(
     ledger: Table,
     clusters: Table,
     redact: Redactor = show_nothing,
+    *,
+    documents: Table | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return `dataset/report.html`: the data of the run `name`. Texts are shown only as `redact` returns them."""
-    data = Data(corpus, report, ledger, clusters)
+    """Return `dataset/report.html`: the data of the run `name`. Texts are shown only as `redact` returns them.
+
+    `documents` is the table of the dataset, `settings` the recipe's section `curate`; what needs them is left out without.
+    """
+    data = Data(corpus, report, ledger, clusters, documents=documents, settings=settings or {})
     return page(f"Dataset of {name}", paragraph(summary(report), class_="lede"), data_sections(data, redact))
 
 
@@ -123,7 +133,12 @@ def data_sections(data: Data, redact: Redactor) -> list[Section]:
         "funnel": ("Funnel", _funnel(data)),
         "dropped": ("What was dropped", _dropped(data, {**samples, **judged}, texts, redact)),
         "languages": ("Languages", _languages(data)),
-        "licenses": ("Licences", _licenses(data)),
+        "licenses": ("Licences", licenses_body(data.report, data.corpus, data.ledger, data.documents, data.settings)),
+        **(
+            {"consent": ("Consent", consent_body(data.report, data.ledger, data.settings))}
+            if was_refused(data.report)
+            else {}
+        ),
         "duplicates": ("Copies", duplicates_body(data.key, data.report, data.clusters, copies, texts, redact)),
         "splits": ("Splits and redactions", _splits(data.report)),
     }
@@ -134,6 +149,8 @@ def step_of(reason: str, collected: Sequence[str]) -> str:
     """Return the step of the funnel at which a reason drops; `collected` are the reasons of the corpus ledger."""
     if reason in collected:
         return "collect"
+    if reason in CONSENT_REASONS:
+        return "consent"
     if reason.startswith("license"):
         return "license"
     return "copies" if reason.endswith("duplicate") else "filters"
@@ -152,6 +169,8 @@ def _funnel(data: Data) -> Html:
     left = report["seen"]["files"]
     bars = [Bar("seen", formats.things(left, "file"), left)]
     for step in _STEPS:
+        if step == "consent" and not lost[step]:
+            continue  # most runs meet no such file, and the bar would say nothing
         left -= lost[step]
         minus = f" (−{formats.count(lost[step])})" if lost[step] else ""
         bars.append(Bar(_STEP_NAMES[step], f"{formats.count(left)}{minus}", left, lost[step]))
@@ -288,60 +307,6 @@ def _languages(data: Data) -> Html:
             ),
         ]
     )
-
-
-def _licenses(data: Data) -> Html:
-    rows = _licenses_of_repositories(data)
-    kinds = data.report["licenses"]
-    total = sum(kinds.values())
-    parts = [
-        f"{formats.count(number)} {name.replace('_', ' ')} ({formats.share(number, total)})"
-        for name, number in kinds.items()
-    ]
-    columns = [
-        Column("declared licence"),
-        *(Column(name, True) for name in ("repositories", "files kept", "bytes kept", "files dropped")),
-    ]
-    cells = [
-        (
-            row["declared_license"] or element("em", "none declared"),
-            formats.count(row["repositories"]),
-            formats.count(row["kept"]),
-            formats.size(row["kept_bytes"]),
-            formats.count(row["dropped"]),
-        )
-        for row in rows[:MOST_LICENSES]
-    ]
-    more = len(rows) - len(cells)
-    note = f"; {formats.things(more, 'more declaration')} not shown" if more > 0 else ""
-    return join(
-        [
-            paragraph(
-                f"Every file has the licence that its repository declares. Files by kind of licence: {', '.join(parts)}."
-            ),
-            table(columns, cells, caption=f"Licences as they were declared, and the files under each{note}"),
-        ]
-    )
-
-
-def _licenses_of_repositories(data: Data) -> list[dict[str, Any]]:
-    """Return the declared licences with repositories and files. Declarations are few, so they are joined here."""
-    declared = query(data.corpus.table("repositories"), "select repo, revision, declared_license from rows")
-    files = query(
-        data.ledger,
-        "select repo, revision, count(*) filter (verdict = 'keep') as kept, count(*) filter (verdict = 'drop') as dropped, "
-        "coalesce(sum(size_bytes) filter (verdict = 'keep'), 0)::bigint as kept_bytes from rows group by repo, revision",
-    )
-    by_repository = {(row["repo"], row["revision"]): row for row in files}
-    names = ("kept", "dropped", "kept_bytes")
-    totals: dict[str | None, dict[str, Any]] = {}
-    for row in declared:
-        name = row["declared_license"]
-        total = totals.setdefault(name, {"declared_license": name, "repositories": 0, **dict.fromkeys(names, 0)})
-        total["repositories"] += 1
-        for unit in names:
-            total[unit] += by_repository.get((row["repo"], row["revision"]), {}).get(unit, 0)
-    return sorted(totals.values(), key=lambda total: (-total["kept"], -total["dropped"], total["declared_license"] or ""))
 
 
 def _splits(report: Mapping[str, Any]) -> Html:

@@ -1,8 +1,8 @@
-"""The report of one or several runs: data, training, scores and provenance on one page.
+"""The report of one or several runs: data, training, scores, removal requests and provenance on one page.
 
-In: run folders. Out: the HTML of a page. Only finished artefacts are read, so a damaged one is refused; a stage that was
-not built yet is said to be missing. Several runs are compared first, their curves lie over one another, and a dataset
-that runs share is shown once.
+In: run folders, and who knows their requests. Out: the HTML of a page. Only finished artefacts are read, so a damaged one is
+refused; a stage that was not built yet is said to be missing. Several runs are compared first, their curves lie over one
+another, and a dataset that runs share is shown once.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stackwright.artifact import Artifact, Table
 from stackwright.pages import formats
 from stackwright.pages.comparison import comparison_body, differences_body
 from stackwright.pages.dataset import Data, data_sections, summary
 from stackwright.pages.elements import Column, Html, Section, code, element, join, page, paragraph, table
 from stackwright.pages.evaluation import evaluation_sections
+from stackwright.pages.requests import RequestsOf, not_looked_up, requests_body
 from stackwright.pages.runs import FOLDERS, Run, open_runs, read_json
 from stackwright.pages.samples import Redactor, show_nothing
 from stackwright.pages.training import read_curves, training_body
@@ -22,8 +24,11 @@ from stackwright.pages.training import read_curves, training_body
 _DIGEST_CHARACTERS = 16
 
 
-def run_report(run_folders: Sequence[Path], redact: Redactor = show_nothing) -> str:
+def run_report(run_folders: Sequence[Path], redact: Redactor = show_nothing, requests: RequestsOf | None = None) -> str:
     """Return the report as HTML. Texts of dropped files are shown only as `redact` returns them.
+
+    Args:
+        requests: returns the removal requests of a run folder; without it the page says that it does not know them.
 
     Raises:
         TargetError: a folder is not a run folder, or none was given.
@@ -35,6 +40,7 @@ def run_report(run_folders: Sequence[Path], redact: Redactor = show_nothing) -> 
         sections.append(Section("comparison", "Side by side", comparison_body(runs)))
         sections.append(Section("recipes", "What differs in the recipes", differences_body(runs)))
     sections += [*_data(runs, redact), *_training(runs), *_evaluations(runs)]
+    sections.append(Section("requests", "Removal requests", _requests(runs, requests)))
     sections.append(Section("provenance", "Provenance", join(_provenance(run) for run in runs)))
     return page(f"Report of {_listed([run.name for run in runs])}", _lede(runs), sections)
 
@@ -83,9 +89,28 @@ def _data(runs: Sequence[Run], redact: Redactor) -> list[Section]:
         corpus, dataset = group[0].artifacts["corpus"], group[0].artifacts["dataset"]
         report = read_json(dataset, "report.json")
         key, suffix = (f"data{index + 1}-", _suffix(runs, group)) if several else ("", "")
-        data = Data(corpus, report, dataset.table("ledger"), dataset.table("clusters"), key, suffix)
+        data = Data(
+            corpus,
+            report,
+            dataset.table("ledger"),
+            dataset.table("clusters"),
+            key,
+            suffix,
+            _documents(dataset),
+            dataset.manifest.content["config"].get("curate", {}),
+        )
         sections += data_sections(data, redact)
     return sections
+
+
+def _documents(dataset: Artifact) -> Table | None:
+    return dataset.table("documents") if "documents" in dataset.manifest.content["tables"] else None
+
+
+def _requests(runs: Sequence[Run], requests: RequestsOf | None) -> Html:
+    if requests is None:
+        return not_looked_up()
+    return requests_body({run.name: requests(run.folder) for run in runs})
 
 
 def _training(runs: Sequence[Run]) -> list[Section]:

@@ -36,6 +36,7 @@ class RunFacts:
     licenses: Sequence[tuple[str, int]]  # SPDX id -> repositories that were kept
     languages: Mapping[str, Mapping[str, Mapping[str, int]]]  # language -> split -> files and bytes
     digests: Mapping[str, str]  # stage folder -> digest
+    contents: Mapping[str, Any]  # contents.json: Merkle root, removals
 
 
 def front_matter(values: Mapping[str, Any]) -> str:
@@ -83,6 +84,8 @@ def model_card(facts: RunFacts) -> str:
             _training(facts),
             "## License",
             _license(facts),
+            "## Contents and removals",
+            _contents(facts),
             "## Citation",
             f"Built with stackwright {facts.version}, recipe `{facts.recipe}`. Cite the run by its digests:\n",
             _table(["artefact", "digest"], [(name, f"`{digest}`") for name, digest in facts.digests.items()]),
@@ -270,6 +273,23 @@ Weights: `{facts.license}`. Licences of the repositories in the dataset:
 """
 
 
+def _contents(facts: RunFacts) -> str:
+    """What can be proved of the contents, and what was taken out of them."""
+    contents = facts.contents
+    text = f"""
+Merkle root of the {contents["num_ids"]:,} contents (git blob SHA-1): `{contents["root"]}`.
+With it the operator can prove to an author that a file is in, or is not.
+"""
+    if contents["removed"]:
+        text += f"\n{contents['removed']:,} contents were taken out at the request of authors.\n"
+    if contents["trained_on_removed"]:
+        text += (
+            f"\nThe weights were trained before: they have seen {contents['trained_on_removed']:,} files that are no longer "
+            "in the dataset. Training again leaves them out.\n"
+        )
+    return text
+
+
 def dataset_card(facts: RunFacts) -> str:
     """Return README.md of the dataset folder."""
     from stackwright.release.dataset import STACK_COLUMNS, language_folder
@@ -307,6 +327,7 @@ def dataset_card(facts: RunFacts) -> str:
 The files that {facts.name} was trained, validated and tested on: {facts.report["kept"]["files"]:,} of
 {facts.report["seen"]["files"]:,} files seen. Redacted values are replaced by placeholders.
 Each file stays under its own licence (column `max_stars_repo_licenses`).
+{_contents(facts)}
 
 {_table(["language", "files", "bytes", "splits"], totals)}
 

@@ -16,12 +16,14 @@ from typing import Any
 from stackwright import __version__
 from stackwright.artifact import Artifact
 from stackwright.engine import StageContext
+from stackwright.govern.proofs import merkle_root
 from stackwright.model.hub import load_model_folder
 from stackwright.release.cards import RunFacts, dataset_card, model_card
 from stackwright.release.dataset import write_dataset
 from stackwright.release.export import REVISIONS_FOLDER, checkpoint_folders, copy_model, write_revisions
 
 FIM_FILE = "fim.json"
+CONTENTS_FILE = "contents.json"
 
 
 def run_release(context: StageContext) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def run_release(context: StageContext) -> dict[str, Any]:
     task.advance(1)
     languages = write_dataset(inputs["dataset"].table("documents"), folder / "dataset")
     task.advance(1)
+    context.staging.write_json(CONTENTS_FILE, _contents(context))
     facts = _gather_facts(context, revisions, languages)
     context.staging.write_text("README.md", model_card(facts))
     context.staging.write_text("dataset/README.md", dataset_card(facts))
@@ -77,7 +80,20 @@ def _gather_facts(
         licenses=_licenses(inputs["dataset"]),
         languages=languages,
         digests={name: artifact.digest for name, artifact in inputs.items()},
+        contents=json.loads((context.staging.folder / CONTENTS_FILE).read_text("utf-8")),
     )
+
+
+def _contents(context: StageContext) -> dict[str, Any]:
+    """Return the root of the contents, and what the weights have seen that is no longer among them."""
+    ids = set(context.inputs["dataset"].table("documents").read(["content_id"]).column(0).to_pylist())
+    load_list = context.inputs["checkpoints"].table("load_list").read(["content_id"]).column(0).to_pylist()
+    return {
+        "root": merkle_root(ids),
+        "num_ids": len(ids),
+        "removed": len(context.removals.content_ids),
+        "trained_on_removed": sum(content_id not in ids for content_id in load_list),
+    }
 
 
 def _licenses(dataset: Artifact) -> list[tuple[str, int]]:

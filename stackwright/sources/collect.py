@@ -1,8 +1,9 @@
 """Collect: from sources to the corpus.
 
 In: the sources of the recipe. Out: `documents` (every admitted file with its text), `ledger` (one row for each file that
-was seen and not admitted), `repositories` (what each declares). All files, sorted by document, are cut into shards
-(`sharding.py`), so tables are sorted and no shard depends on the machine or on far-off files.
+was seen and not admitted), `repositories` (what each declares), `notices` (licence and consent files with their text). All
+files, sorted by document, are cut into shards (`sharding.py`), so tables are sorted and no shard depends on the machine or
+on far-off files.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from functools import lru_cache, partial
 from typing import Any
 
 from stackwright.artifact import Staging
-from stackwright.document import DOCUMENTS, LEDGER, REPOSITORIES, document_name
+from stackwright.document import DOCUMENTS, LEDGER, NOTICES, REPOSITORIES, document_name
 from stackwright.engine import MAX_SHARD_BYTES, Removals, Result, StageContext
 from stackwright.errors import DataError, SourceError
 from stackwright.recipe import InstalledSource, Recipe, Source
 from stackwright.sources.directory import list_directory
 from stackwright.sources.installed import list_installed
-from stackwright.sources.reading import Admitted, Refused, read_file
+from stackwright.sources.notices import is_notice
+from stackwright.sources.reading import Admitted, Refused, read_file, read_notice
 from stackwright.sources.repository import FileEntry, Repository, listing_digest
 from stackwright.sources.sharding import Slice, plan_shards
 
-TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "repositories": REPOSITORIES}
+TABLES = {"documents": DOCUMENTS, "ledger": LEDGER, "notices": NOTICES, "repositories": REPOSITORIES}
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,14 @@ def run_collect(context: StageContext) -> dict[str, Any]:
 
 def _without_removed(repositories: Sequence[Repository], removals: Removals) -> list[Repository]:
     """Return the listing as if what was removed had never been there."""
-    return [
-        replace(
-            repository, files=tuple(file for file in repository.files if not removals.covers(repository.repo, file.path))
-        )
-        for repository in repositories
-        if not removals.covers_repository(repository.repo)
-    ]
+    left = [repository for repository in repositories if not removals.covers_repository(repository.repo)]
+    return [_without_removed_files(repository, removals) for repository in left]
+
+
+def _without_removed_files(repository: Repository, removals: Removals) -> Repository:
+    name = repository.repo, repository.revision
+    files = tuple(file for file in repository.files if not removals.covers(*name, file.path, file.size_bytes))
+    return repository if len(files) == len(repository.files) else replace(repository, files=files)
 
 
 def _nothing_admitted(num_repositories: int, reasons: Counter[str]) -> str:
@@ -127,7 +130,7 @@ def _repository_row(repository: Repository) -> dict[str, Any]:
 
 
 def _collect_shard(shard: _Shard, *, limits: _Limits, staging: Staging) -> Result:
-    outputs = [path for name in ("documents", "ledger") for path in staging.part_files(name, shard.index)]
+    outputs = [path for name in ("documents", "ledger", "notices") for path in staging.part_files(name, shard.index)]
     # What is removed is no part of the key: a removal names every file that holds its contents, so the listing has changed.
     key = [_listing(shard), limits.max_file_bytes]
     return staging.memo.once("collect", key, outputs, partial(_read_shard, shard, limits, staging))
@@ -142,24 +145,34 @@ def _listing(shard: _Shard) -> list[Any]:
 
 
 def _read_shard(shard: _Shard, limits: _Limits, staging: Staging) -> Result:
-    documents, ledger = [], []
+    documents, ledger, notices = [], [], []
     for piece in shard.slices:
         for entry in piece.files:
             outcome = read_file(entry, limits.max_file_bytes)
             if outcome.content_id in limits.removed:
                 continue
+            notice = read_notice(entry) if is_notice(entry.path) else None
+            if notice is not None:
+                notices.append(_notice_row(piece.repository, entry, notice))
             if isinstance(outcome, Admitted):
                 documents.append(_document_row(piece.repository, entry, outcome))
             else:
                 ledger.append(_ledger_row(piece.repository, entry, outcome))
     staging.write_table_part("documents", shard.index, documents)
     staging.write_table_part("ledger", shard.index, ledger)
+    staging.write_table_part("notices", shard.index, notices)
     return {
         "documents": len(documents),
         "bytes": sum(row["size_bytes"] for row in documents),
         "reasons": dict(Counter(row["reason"] for row in ledger)),
         "languages": dict(Counter(row["language"] for row in documents)),
     }
+
+
+def _notice_row(repository: Repository, entry: FileEntry, notice: tuple[str, str]) -> dict[str, Any]:
+    content_id, content = notice
+    names = {"repo": repository.repo, "revision": repository.revision, "path": entry.path}
+    return {**names, "content_id": content_id, "content": content}
 
 
 def _document_row(repository: Repository, entry: FileEntry, admitted: Admitted) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from stackwright.document import Fired, git_blob_id
 from stackwright.sources.languages import generated_evidence, is_vendor, language_of
+from stackwright.sources.notices import MAX_NOTICE_BYTES
 from stackwright.sources.repository import FileEntry
 
 RULE = "collect"
@@ -68,6 +69,20 @@ def read_file(entry: FileEntry, max_file_bytes: int) -> Admitted | Refused:
     if len(data) > max_file_bytes:  # it grew since it was listed
         return _refuse("file_too_large", value=len(data), limit=max_file_bytes)
     return _admit(entry.path, data)
+
+
+def read_notice(entry: FileEntry) -> tuple[str, str] | None:
+    """Return content id and text of a notice; None when it is no readable text."""
+    if entry.problem is not None or entry.size_bytes > MAX_NOTICE_BYTES:
+        return None
+    try:
+        data = _read_bytes(entry.location, MAX_NOTICE_BYTES)
+    except OSError:
+        return None
+    if len(data) > MAX_NOTICE_BYTES or (b"\0" in data and _marked_encoding(data) is None):
+        return None
+    encoding = _marked_encoding(data) or "utf-8"
+    return git_blob_id(data), data.decode(encoding, "replace")
 
 
 def _read_bytes(location: str, max_file_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import tokenizers
 from tokenizers import AddedToken, models, trainers
 
@@ -36,6 +37,9 @@ MAX_SAMPLED_CHARACTERS = 100_000
 
 FERTILITY_BYTES = 1_000_000
 
+TABLES = {"sample": pa.schema([pa.field("text_id", pa.string(), nullable=False)])}
+"""The texts that the merges were learned from: a removal says how many of them it took."""
+
 
 def run_tokenizer(context: StageContext) -> dict[str, Any]:
     """Run the stage; returns the counts of the manifest. Raises `DataError` when the training split is empty."""
@@ -47,9 +51,10 @@ def run_tokenizer(context: StageContext) -> dict[str, Any]:
             "the training split holds no document",
             "add repositories, or lower curate.split.validation_fraction and curate.split.test_fraction",
         )
+    context.staging.write_table_part("sample", 0, [{"text_id": text_id} for text_id in sorted(chosen)])
     task = context.progress.task("learn BPE", len(chosen), "files")
     backend = train_bpe(iter_texts(documents, chosen, task), settings)
-    backend.save(str(context.staging.folder / TOKENIZER_FILE))
+    context.staging.write_text(TOKENIZER_FILE, backend.to_str(pretty=True))
     tokenizer = _write_template(context, settings)
     characters, tokens = _fertility(tokenizer, documents, seed)
     return {

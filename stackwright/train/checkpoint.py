@@ -56,15 +56,15 @@ def save_checkpoint(
     model: Transformer,
     optimizer: torch.optim.Optimizer,
     state: ResumeState,
-    tokenizer_files: Sequence[Path],
+    files: Sequence[Path],
     eot_id: int,
 ) -> Path:
-    """Write one checkpoint atomically and return its folder."""
+    """Write one checkpoint atomically, with `files` beside the model, and return its folder."""
     final = folder / checkpoint_name(state.step)
     temporary = folder / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     save_model_folder(temporary, model, eot_id)
-    for path in tokenizer_files:
+    for path in files:
         shutil.copyfile(path, temporary / path.name)
         sync_file(temporary / path.name)
     save_tensors(temporary / TENSORS_FILE, _resume_tensors(model, optimizer))

@@ -29,6 +29,7 @@ from stackwright.recipe import Recipe, TrainSettings
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.tokenizer.training import tokenizer_files
 from stackwright.train.checkpoint import ResumeState, latest_checkpoint, load_checkpoint, save_checkpoint
+from stackwright.train.load_list import LOAD_LIST, TRAINING_DATA_FILE, write_load_list
 from stackwright.train.hardware import choose_compile, choose_precision, choose_threads, processor_name
 from stackwright.train.loss import num_valid, summed_loss
 from stackwright.train.metrics import MetricsLog, plot_losses, read_metrics
@@ -37,6 +38,9 @@ from stackwright.train.schedule import learning_rate
 from stackwright.train.validation import bits_per_byte, choose_documents, score_documents
 
 logger = get_logger("train")
+
+
+TABLES = {"load_list": LOAD_LIST}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def run_train(context: StageContext) -> dict[str, Any]:
     train = TokenDataset(tokens, "train", tokenizer.sha256)
     loader = Loader(train, tokenizer, recipe.data, recipe.seed)
     data = TrainData(loader, tokenizer, folder, TokenDataset(tokens, "validation", tokenizer.sha256))
+    write_load_list(context.staging, tokens, context.removals)
     trainer = Trainer(recipe, data, context.staging.folder, context.progress)
     state = trainer.run()
     validations = [line for line in read_metrics(context.staging.folder) if line["kind"] == "validation"]
@@ -195,7 +200,8 @@ class Trainer:
             scores = score_documents(self.model, self.data.validation, self._held_out, self.data.tokenizer.eot)
             log.write({"kind": "validation", "step": step, "bits_per_byte": bits_per_byte(scores)})
         if is_last or step % self.settings.checkpoint_every == 0:
-            files = tokenizer_files(self.data.tokenizer_folder)
+            training_data = self.folder / TRAINING_DATA_FILE
+            files = [*tokenizer_files(self.data.tokenizer_folder), *([training_data] if training_data.is_file() else [])]
             save_checkpoint(self.folder, self.model, self.optimizer, self.state, files, self.data.tokenizer.eot)
 
 

@@ -12,6 +12,7 @@ from stackwright.artifact import Table, load_artifact
 from stackwright.document import git_blob_id
 from stackwright.errors import TargetError
 from stackwright.govern.ledger import explain
+from tests.pages.artifacts import entry, make_ledger
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def test_each_trap_has_its_reason(finished_run: Path, path: str) -> None:
 def test_licences_decide_by_repository(finished_run: Path) -> None:
     assert explain(finished_run, "repo04").verdicts == {"license_not_permissive": 7}
     [row] = list(explain(finished_run, "repo04:README.md").documents)
-    assert row["fired"][0]["matched"] == "GPL-3.0-only"
+    assert row["fired"][0]["matched"] == "pyproject.toml: GPL-3.0-only"
 
 
 def test_copies_name_the_kept_member(finished_run: Path, repositories: Path) -> None:
@@ -146,6 +147,7 @@ def test_documents_of_the_dataset_are_complete(finished_run: Path) -> None:
         ("traps:binry.py", r"did you mean 'binary.py'.*\(in directory/traps\)"),
         ("0" * 40, r"give the git blob SHA-1 of the file's bytes"),
         ("traps:", r"known: "),
+        ("repo00:module2.py", r"did you mean 'src/module2\.py'\? \(in directory/repo00\)"),
     ],
 )
 def test_unknown_targets_get_the_nearest_names(finished_run: Path, target: str, message: str) -> None:
@@ -157,3 +159,11 @@ def test_counts_are_whole_when_rows_are_limited(finished_run: Path) -> None:
     explanation = explain(finished_run, "directory/traps", limit=2)
     assert len(explanation.documents) == 2
     assert explanation.num_documents == sum(explanation.verdicts.values()) > 10
+
+
+def test_a_last_part_that_several_repositories_have_is_not_guessed(tmp_path: Path) -> None:
+    run = make_ledger(tmp_path / "run", [entry("github/one/lib", "a.py", None), entry("github/two/lib", "b.py", "odd")])
+    with pytest.raises(TargetError, match=r"'lib' was not seen in this run; say which: github/one/lib or github/two/lib"):
+        explain(run, "lib")
+    assert explain(run, "one/lib").verdicts == {"keep": 1}
+    assert explain(run, "github/two/lib").verdicts == {"odd": 1}

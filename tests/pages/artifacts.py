@@ -150,6 +150,19 @@ def make_data(run: Path, edges: Sequence[Mapping[str, Any]] = EDGES, report: Map
     )
 
 
+def make_ledger(run: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a corpus and a dataset of which only the dataset's ledger has rows. Returns the run folder."""
+    schemas = {"documents": DOCUMENTS, "ledger": LEDGER, "clusters": CLUSTERS, "repositories": REPOSITORIES}
+
+    def fill(staging: Staging) -> None:
+        for name in schemas:
+            staging.write_table_part(name, 0, rows if (staging.folder.name, name) == ("dataset", "ledger") else [])
+
+    commit(run, "corpus", "collect", fill, schemas=schemas)
+    commit(run, "dataset", "curate", fill, schemas=schemas)
+    return run
+
+
 def make_training(run: Path, scale: float = 1.0) -> None:
     lines: list[dict[str, Any]] = []
     for step in range(20):

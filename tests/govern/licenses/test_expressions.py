@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackwright.govern.licenses import judge
+from stackwright.govern.licenses.expressions import spelled_expression, without_version_range
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,11 @@ from stackwright.govern.licenses import judge
         ("CC-BY-NC-4.0", "non_permissive", ("CC-BY-NC-4.0",)),
         ("see LICENSE file (((", "non_permissive", ()),
         ("MIT AND", "non_permissive", ()),
+        ("Apache 2.0 License", "permissive", ("Apache-2.0",)),
+        ("http://opensource.org/licenses/MIT", "permissive", ("MIT",)),
+        ("MIT/X11", "non_permissive", ("NOASSERTION",)),
+        ("UNLICENSED", "non_permissive", ("LicenseRef-Proprietary",)),
+        ("Perl 5", "non_permissive", ("Artistic-1.0-Perl", "GPL-1.0-or-later")),
         (None, "no_license", ()),
         ("", "no_license", ()),
         ("NONE", "no_license", ()),
@@ -72,3 +78,27 @@ def test_no_text_raises_and_noise_is_not_permissive(text: str) -> None:
     verdict = judge(text)
     if verdict.license_type == "permissive":
         assert verdict.licenses
+
+
+def test_the_class_is_none_exactly_where_nothing_is_declared() -> None:
+    assert judge(None).license_class == "none"
+    assert judge("NOASSERTION").license_class == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("mit", "MIT"),
+        ("(mit or gpl-2.0) and apache-2.0 with llvm-exception", "(MIT OR GPL-2.0-only) AND Apache-2.0 WITH LLVM-exception"),
+        ("lgpl-2.1+", "LGPL-2.1-or-later"),
+        ("MIT License", "MIT"),
+        ("see LICENSE (((", "see LICENSE ((("),
+    ],
+)
+def test_expressions_are_spelled_as_the_present_list_does(text: str, expression: str) -> None:
+    assert spelled_expression(text) == expression
+
+
+def test_versions_of_the_gnu_family_are_compared_without_their_range() -> None:
+    names = ["GPL-2.0", "GPL-2.0-only", "GPL-2.0-or-later", "GPL-2.0+"]
+    assert {without_version_range(name) for name in names} == {"GPL-2.0"}
