@@ -95,11 +95,15 @@ def build_command(
     memory_bytes = None if memory is None else parse_size(memory)
     from stackwright import console
     from stackwright.build import build, plan_build
+    from stackwright.removal import open_run
+    from stackwright.run_folder import RUN_FILE
 
     if dry_run:
         outcomes = plan_build(resolved, folder, from_stage=from_stage, to_stage=to_stage)
         console.show_plan(resolved, folder, outcomes, as_json=as_json)
         return
+    if (folder / RUN_FILE).is_file():
+        open_run(folder)
     with console.BuildConsole(folder, quiet=as_json) as observer:
         outcomes = build(
             resolved,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from stackwright.artifact import Artifact, load_artifact
 from stackwright.build import BuildObserver, rebuild
 from stackwright.engine import Engine, available_cores, read_table
-from stackwright.errors import DataError, GovernanceError, RequestError
+from stackwright.errors import DataError, GovernanceError, RequestError, RunLockedError
 from stackwright.files import write_json
 from stackwright.govern.proofs import merkle_root
 from stackwright.govern.receipts import CheckpointSeen, Digests, Merkle, Receipt, load_signing_key, sign
@@ -69,7 +70,8 @@ def open_run(folder: Path) -> None:
     """Make sure that a run folder is one, and that what was begun in it is finished. Raises as `check_run_folder` does."""
     check_run_folder(folder)
     if pending_switch(folder) is not None:
-        with lock_run(folder):
+        # The moves are done. Where somebody holds the run, the requests' events can wait for the next one who opens it.
+        with suppress(RunLockedError), lock_run(folder):
             _settle(folder)
 
 
