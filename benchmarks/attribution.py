@@ -112,8 +112,8 @@ _known_numbers: dict[tuple[str, str, str], int] = {}
 
 def _numbers(index: Index) -> dict[tuple[str, str, str], int]:
     if not _known_numbers:
-        rows = load_artifact(index.folder).table("documents").read(["number", "repo", "revision", "path"]).to_pylist()
-        _known_numbers.update({(row["repo"], row["revision"], row["path"]): row["number"] for row in rows})
+        rows = load_artifact(index.folder).table("documents").read(["repo", "revision", "path"]).to_pylist()
+        _known_numbers.update({(row["repo"], row["revision"], row["path"]): number for number, row in enumerate(rows)})
     return _known_numbers
 
 

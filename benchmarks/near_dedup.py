@@ -31,13 +31,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stackwright.artifact import write_parquet
-from stackwright.cli import parse_size
 from stackwright.curate.near_dedup.license_comment import end_of_license_comment
 from stackwright.curate.near_dedup.presets import PRESETS
 from stackwright.curate.near_dedup.steps import NearDedup, iter_edges, run_near_dedup
 from stackwright.document import git_blob_id
 from stackwright.engine import Engine
 from stackwright.log import ResourceMeter, SilentProgress, Task
+from stackwright.sizes import parse_size
 
 SHARD_BYTES = 30_000_000
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from stackwright.sizes import parse_size
 from stackwright.errors import UsageError
 from stackwright.recipe import dump_recipe
+from stackwright.sizes import parse_size
 from tests.corpus import make_repositories, small_recipe
 
 

@@ -50,6 +50,10 @@ def change_the_licence(world: Path) -> None:
     write(world / "repo01" / "pyproject.toml", '[project]\nname = "repo1"\nlicense = "GPL-3.0-only"\n')
 
 
+def add_a_licence_file(world: Path) -> None:
+    write(world / "repo01" / "LICENSE", "SPDX-License-Identifier: GPL-3.0-only\n")
+
+
 def change_nothing_that_counts(world: Path) -> None:
     os.utime(next((world / "repo04").rglob("*.py")), (1, 1))
 
@@ -96,6 +100,7 @@ def place(base: Path, tmp_path: Path) -> Path:
         add_a_source,
         take_a_snapshot,
         change_the_licence,
+        add_a_licence_file,
         change_nothing_that_counts,
     ],
 )

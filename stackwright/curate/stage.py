@@ -138,7 +138,7 @@ def _examine_key(shard: int, job: _Job) -> str:
     repositories = job.corpus.read_part(shard, ["repo", "revision"]).group_by(["repo", "revision"]).aggregate([])
     names = sorted((row["repo"], row["revision"]) for row in repositories.to_pylist())
     settings = job.settings.model_dump(mode="json")
-    evidence = [[*name, job.evidence.of(name).digest] for name in names]
+    evidence = [[*name, job.evidence.digest(name)] for name in names]
     return digest_of([job.corpus.digests[shard], evidence, settings, job.seed, job.key_name])
 
 

@@ -69,7 +69,6 @@ class RepositoryEvidence:
 
     licenses: RepositoryLicenses
     signals: ConsentSignals
-    digest: str  # changes with anything that was read
 
     def permission(self, document: Mapping[str, Any], rules: Rules) -> Permission:
         """Return what may be done with a document of the repository."""
@@ -98,6 +97,11 @@ class CorpusEvidence:
         """Return the evidence of one repository."""
         return self._evidence.get(name)
 
+    def digest(self, name: RepositoryName) -> str:
+        """Return a digest that changes with the evidence of one repository; reads no text."""
+        rows = self._notices(name, ["path", "content_id"])
+        return digest_of([[[row["path"], row["content_id"]] for row in rows], self._declared[name]])
+
     @cached_property
     def _evidence(self) -> RecentlyUsed[RepositoryName, RepositoryEvidence]:
         return RecentlyUsed(self._read, lambda _: 1, CACHED_REPOSITORIES)
@@ -114,17 +118,15 @@ class CorpusEvidence:
 
     def _read(self, name: RepositoryName) -> RepositoryEvidence:
         rows = list(self._notices(name))
-        declared, origin = self._declared[name]
-        licenses = RepositoryLicenses.build(rows, declared, origin)
+        licenses = RepositoryLicenses.build(rows, *self._declared[name])
         signals = [signal for row in rows for signal in _signals(row)]
-        digest = digest_of([[row["path"], row["content_id"]] for row in rows] + [declared, origin])
-        return RepositoryEvidence(licenses, ConsentSignals.build(signals), digest)
+        return RepositoryEvidence(licenses, ConsentSignals.build(signals))
 
-    def _notices(self, name: RepositoryName) -> Iterator[dict[str, Any]]:
+    def _notices(self, name: RepositoryName, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        chosen = [("repo", "=", name[0]), ("revision", "=", name[1])]
         for part, limits in enumerate(self._ranges):
             if limits is not None and limits[0] <= name[0] <= limits[1]:
-                rows = pq.read_table(self.notices.parts[part], filters=[("repo", "=", name[0]), ("revision", "=", name[1])])
-                yield from rows.to_pylist()
+                yield from pq.read_table(self.notices.parts[part], columns=columns, filters=chosen).to_pylist()
 
 
 def _range_of(metadata: pq.FileMetaData) -> tuple[str, str] | None:

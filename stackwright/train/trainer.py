@@ -29,8 +29,8 @@ from stackwright.recipe import Recipe, TrainSettings
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.tokenizer.training import tokenizer_files
 from stackwright.train.checkpoint import ResumeState, latest_checkpoint, load_checkpoint, save_checkpoint
-from stackwright.train.load_list import LOAD_LIST, TRAINING_DATA_FILE, write_load_list
 from stackwright.train.hardware import choose_compile, choose_precision, choose_threads, processor_name
+from stackwright.train.load_list import LOAD_LIST, TRAINING_DATA_FILE, write_load_list
 from stackwright.train.loss import num_valid, summed_loss
 from stackwright.train.metrics import MetricsLog, plot_losses, read_metrics
 from stackwright.train.optimizer import build_optimizer, set_learning_rate

@@ -17,7 +17,25 @@ from stackwright.govern.licenses.words import TextWords
 _NEAR = 30
 """Words between a licence's name and the words that offer a choice, for the name to be one of those offered."""
 
-_JOINS, _PARTS = frozenset(["or", "and"]), frozenset(["except", "but", "not", "while", "whereas"])
+_JOINS = frozenset(["or", "and"])
+# Between two names: each is for something else.
+_PARTS = frozenset(
+    [
+        *("except", "but", "not", "while", "whereas", "for", "code", "assets", "images", "icons", "fonts", "art", "docs"),
+        *(
+            "documentation",
+            "data",
+            "datasets",
+            "content",
+            "text",
+            "texts",
+            "models",
+            "weights",
+            "commercial",
+            "noncommercial",
+        ),
+    ]
+)
 _MOST_BETWEEN = 14
 _SENTENCE_END = re.compile(r"[.!?;](?:\s|$)|\n[^\w\n]*\n")
 
@@ -53,6 +71,11 @@ def offered_licenses(matches: Sequence[Match], found: TextWords, choices: Sequen
             named.update(texts)
         if len(named) > 1:
             offered |= named
+    for (_, first), (last, _) in pairwise(choices):
+        # "under either of", a list, "at your option"
+        listed = {match.expression for match in names if first <= found.words_between(match.start, match.end)[0] < last}
+        if found.words[first - 1] == "either" and found.words[last] == "at" and len(listed) > 1:
+            offered |= listed
     return frozenset((offered | _joined_by_or(matches, found)) - {UNKNOWN})
 
 

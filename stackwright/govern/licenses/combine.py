@@ -58,7 +58,7 @@ def _stated(matches: Sequence[Match]) -> Iterable[str]:
     tagged = {without_version_range(name) for match in matches if match.kind == "tag" for name in ids(match.expression)}
     later = {match.expression for match in matches if match.expression.endswith("-or-later") and match.kind != "text"}
     precise = {_family(match.expression) for match in matches if match.expression not in _VAGUE}
-    dedicated = any(match.expression in _DEDICATIONS for match in matches)
+    dedicated = any(match.expression in _DEDICATIONS or "-PD" in match.expression for match in matches)
     for match in matches:
         expression = match.expression
         widened = f"{without_version_range(expression)}-or-later"

@@ -9,7 +9,7 @@ remainder (`words.toml` has the words).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from stackwright.govern.licenses.words import word_tables
 
@@ -22,11 +22,16 @@ _SENTENCE_BREAK = re.compile(
 _LEAST_COMMON, _SHORT = 0.2, 3
 """A sentence of more than three words has, one in five, words that every English sentence has."""
 
+GAP = ""
+"""Stands among the words of a sentence for those that are explained."""
+
 # "… under the Foo", "a Foo License", "Foo licensed": a licence that nobody recognised.
 _NAMING = frozenset(["license", "licence", "licenses", "licences", "licensed", "licenced", "agreement", "terms", "eula"])
 _NAMES_NONE = frozenset(
-    ["the", "this", "a", "an", "open", "source", "software", "code", "project", "original", "full", "under"]
+    ["open", "source", "software", "code", "project", "original", "full", "copyright", "general", "free", "dual"]
 )
+_STATES = frozenset(["licensed", "licenced", "released", "distributed", "published", "available", "is", "are", "also", GAP])
+_LICENSED_TO = frozenset(["to", "by", "from"])
 
 
 def sentence_starts(text: str) -> list[int]:
@@ -34,33 +39,50 @@ def sentence_starts(text: str) -> list[int]:
     return [0, *(match.end() for match in _SENTENCE_BREAK.finditer(text))]
 
 
-def is_prose(words: Sequence[str], left: Sequence[str]) -> bool:
+def is_prose(words: Sequence[str], said: Sequence[str]) -> bool:
     """Whether a sentence states no terms.
 
     Args:
-        words: its unexplained words, as written and in order.
-        left: those of them, in lower case, that are no name, title or path.
+        words: its unexplained words in lower case and in order, with `GAP` where others stand between.
+        said: the sentence outside of whole licence texts, without names, titles and paths.
     """
-    tables, low = word_tables(), [word.lower() for word in words]
-    if not tables.weighty.isdisjoint(low) or not tables.binding.isdisjoint(low):
+    tables = word_tables()
+    if binds(words) or not (tables.legal - tables.describing).isdisjoint(words) or _names_license(words):
         return False
-    if not (tables.legal - tables.describing).isdisjoint(low) or _names_license(words):
-        return False
-    return len(left) <= _SHORT or sum(word in tables.common for word in left) >= _LEAST_COMMON * len(left)
+    return len(said) <= _SHORT or sum(word in tables.common for word in said) >= _LEAST_COMMON * len(said)
+
+
+def binds(words: Iterable[str]) -> bool:
+    """Whether one of the words takes away, or tells a reader what to do, or speaks of the reader."""
+    tables = word_tables()
+    return any(word in tables.weighty or word in tables.binding for word in words)
 
 
 def _names_license(words: Sequence[str]) -> bool:
-    """Whether a name stands where the name of a licence would."""
+    """Whether a name stands where the name of a licence would, or somebody to whom alone something is licensed."""
+    if "contact" in words and not _NAMING.isdisjoint(words):
+        return True
     for index, word in enumerate(words):
-        low = word.lower()
-        before = words[index - 1] if index else ""
-        if low in _NAMING and _is_name(before):
-            return True
-        after = words[index + 1 : index + 3] if low == "under" else []
-        if after and _is_name(after[1] if len(after) > 1 and after[0].lower() in ("the", "a", "an") else after[0]):
+        after = words[index + 1] if index + 1 < len(words) else GAP
+        if word in _NAMING:
+            before = index - 1
+            while before >= 0 and words[before] in _NAMES_NONE:
+                before -= 1
+            if before >= 0 and _is_name(words[before]):
+                return True
+            if word.endswith("ed") and after in _LICENSED_TO:
+                return True
+            if after == "of" and _is_name(_after_articles(words[index + 2 :])):
+                return True
+        states = word == "under" and (words[index - 1] if index else GAP) in _STATES
+        if states and _after_articles(words[index + 1 :]) not in _NAMING | {GAP}:
             return True
     return False
 
 
 def _is_name(word: str) -> bool:
-    return word[:1].isupper() and word.lower() not in _NAMES_NONE
+    return word != GAP and word not in word_tables().common
+
+
+def _after_articles(words: Sequence[str]) -> str:
+    return next((word for word in words if word not in ("the", "a", "an", "this", "its")), GAP)

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,18 +30,20 @@ from stackwright.govern.licenses.words import read_words
 MOST_WORDS = 60_000
 """A text that is longer is read this far, and the rest counts as remainder."""
 
-FEW_WORDS, FEWER_WORDS = 5, 2
+FEW_WORDS, FEWER_WORDS = 3, 2
 """Unexplained words that a text may hold, a stray name or a heading; fewer where one of them is a word of licences."""
 
 _LEAST_WORDS = 12
 _LEAST_COVERAGE, _LONG_COVERAGE, _CHANGED_COVERAGE = 0.9, 0.8, 0.6
 _LONG_TEXT = 1000
 _BREAK = re.compile("\n")
+_PARAGRAPH = re.compile(r"[.!?][^\w\n]*\n[^\w\n]*\n")
 _GNU = re.compile(r"[AL]?GPL-")
 _PLUS = re.compile(r"(?:[ ,]*(?:version |v)\d(?:\.\d)?)?\+", re.IGNORECASE)
 _OVERLAP = 0.1
 
 _SENTENCE_BREAK = re.compile(r"[.!?:;,(]|\n[^\w\n]*\n")
+_INTRODUCES = frozenset(["under", "by", "with", "of", "the", "an", "a", "to", "terms", "conditions", "either"])
 _DENIES, _DENIED_WITHIN = frozenset(["not", "never", "isn", "unlike", "neither"]), 5
 """Words that, so close before a licence's name, say that it is not this one."""
 
@@ -128,6 +131,8 @@ class Reading:
         found = references.find_references(row.joined)
         for reference in found:
             first, last = row.word_range(reference.start, reference.end)
+            for paragraph in _PARAGRAPH.finditer(self.text, self.found.spans[first][0], self.found.spans[last - 1][0]):
+                first = self.found.words_between(paragraph.end(), paragraph.end())[0]  # a name begins in no other paragraph
             self.explained[first:last] = True
             denied = evaluate(reference.expression)[0] == "permissive" and self._is_denied(first)
             expression = UNKNOWN if denied else reference.expression
@@ -164,9 +169,20 @@ class Reading:
         if self.explained.all():
             return
         row = self._open
-        for start, end in references.find_plain(row.joined):
-            first, last = row.word_range(start, end)
+        before = self.explained.copy()
+        ranges = [row.word_range(start, end) for start, end in references.find_plain(row.joined)]
+        for first, last in ranges:
             self.explained[first:last] = True
+        for first, last in ranges:
+            if self._leads_nowhere(last):
+                self.explained[first:last] = before[first:last]
+
+    def _leads_nowhere(self, last: int) -> bool:
+        """Whether a phrase that ends at the word `last` introduces what nothing explained: "licensed under Foo"."""
+        if last >= len(self.words) or self.explained[last] or self.words[last - 1] not in _INTRODUCES:
+            return False
+        between = self.text[self.found.spans[last - 1][1] : self.found.spans[last][0]]
+        return _SENTENCE_BREAK.search(between) is None
 
     def _match_tags(self) -> None:
         low = self.text.lower()
@@ -193,7 +209,7 @@ class Reading:
         left = self._left_over()
         legal = remainder.count_legal(self.words[index] for index in left)
         few = FEW_WORDS if not legal else FEWER_WORDS
-        weighs = len(left) > few or remainder.takes_away(self.words[index] for index in left)
+        weighs = len(left) > few or prose.binds(self.words[index] for index in left)
         reserved = None if self.matches or legal else remainder.lone_reservation(self.text)
         if reserved is not None:
             self._add(references.PROPRIETARY, "reference", *reserved)
@@ -251,12 +267,17 @@ class Reading:
         sentences: dict[int, list[int]] = {}
         for index in unexplained:
             sentences.setdefault(bisect_right(starts, self.found.spans[index][0]), []).append(index)
-        remaining = set(left)
-        for indexes in sentences.values():
-            if prose.is_prose(
-                [self._as_written(index) for index in indexes],
-                [self.words[index] for index in indexes if index in remaining],
-            ):
+        remaining, known = set(left), set(unexplained).difference(left)
+        said: dict[int, list[str]] = {number: [] for number in sentences}
+        for index in np.flatnonzero(~self.in_text).tolist():
+            number = bisect_right(starts, self.found.spans[index][0])
+            if number in said and index not in known:
+                said[number].append(self.words[index])
+        for number, indexes in sentences.items():
+            words = [self.words[indexes[0]]]
+            for index, after in pairwise(indexes):
+                words += [self.words[after]] if after == index + 1 else [prose.GAP, self.words[after]]
+            if prose.is_prose(words, said[number]):
                 remaining.difference_update(indexes)
         return sorted(remaining) if len(left) - len(remaining) <= prose.MOST_PROSE_WORDS else left
 

@@ -3,9 +3,9 @@
 In: the text of a licence file, the opening comments of a source file, or a readme. Out: a `Recognition`. A permissive
 licence counts as recognised only when nearly all of its words are there, in order, and what stands between them is nothing.
 Every word of a licence file is explained (by a text, a tag, a sentence that names a licence, a copyright line, a title, a
-pointer to a file) or counted as remainder; a remainder of more than a few words joins the expression as LicenseRef-unknown,
-so that "MIT, and these further terms" is never permissive. Never raises. Importing this is light; the first call reads the
-fingerprints.
+pointer to a file, prose that binds nobody) or counted as remainder; a remainder of more than a few words, or of one that
+binds, joins the expression as LicenseRef-unknown, so that "MIT, and these further terms" is never permissive. Never raises.
+Importing this is light; the first call reads the fingerprints.
 """
 
 from __future__ import annotations

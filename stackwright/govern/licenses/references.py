@@ -45,7 +45,7 @@ class _Form:
     key: str
     pattern: re.Pattern[str]
     expression: Callable[[re.Match[str]], str]
-    family: str | None = None  # what a version is appended to
+    versioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _phrases() -> _Phrases:
             entry["key"],
             re.compile(rf"\b(?:{_filled(entry['phrase'], parts)})\b"),
             _reader(entry),
-            entry["id"] if "versions" in entry else None,
+            "versions" in entry,
         )
         for entry in (*values["name"], *values["term"])
     ]
@@ -185,7 +185,7 @@ _RULES = {
 }
 
 # "MIT" alone is a school or a word; after the name of a licence it is one.
-_BARE = re.compile(r" (?:and|or) (?:the )?(?P<name>mit|isc|bsd|psf)\b(?! (?:university|lab|media))")
+_BARE = re.compile(r"(?: licen[sc]e)? (?:and|or) (?:the )?(?P<name>mit|isc|bsd|psf)\b(?! (?:university|lab|media))")
 _BARE_NAMES = {"mit": "MIT", "isc": "ISC", "bsd": "LicenseRef-BSD", "psf": "PSF-2.0"}
 
 CHOICE = re.compile(
@@ -204,6 +204,13 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 _JAVADOC = re.compile(r"@licen[sc]e[ \t]+(?P<value>[a-z0-9][a-z0-9.+ /(),-]{1,60})")
+# "MIT © Jane Doe"
+_BEFORE_HOLDER = re.compile(
+    r"^[ \t]*(?P<value>mit|isc|bsd-[23]-clause|apache-2\.0|cc0-1\.0|unlicense)[ \t]*(?=©|\(c\)|copyright)", re.MULTILINE
+)
+# A file beside this one that is named after its licence; of the BSD licences the common one.
+_FILE_NAME = re.compile(r"\b(?:un)?licen[sc]e[-._](?P<name>mit|bsd|apache)(?:-?2(?:\.0)?)?(?:\.(?:txt|md))?(?![\w-])")
+_OF_FILE_NAME = {"mit": "MIT", "bsd": "BSD-3-Clause", "apache": "Apache-2.0"}
 _LOCAL = re.compile(r"licenseref-(?P<name>[a-z0-9.-]+)")
 _ADDRESS = re.compile(
     r"opensource\.org/licen[sc]es?/(?P<osi>[a-z0-9.-]+)|apache\.org/licen[sc]es/licen[sc]e-(?P<apache>[12]\.\d)"
@@ -216,7 +223,7 @@ _ADDRESS = re.compile(
 def find_references(joined: str) -> list[Reference]:
     """Return the phrases that name a licence, in order; where two overlap, the one that begins first and is longer."""
     found = [
-        Reference(form.expression(match), *match.span(), form.family is not None and match["major"] is None)
+        Reference(form.expression(match), *match.span(), form.versioned and _is_vague(match))
         for form in _phrases().stating
         if form.key in joined
         for match in form.pattern.finditer(joined)
@@ -228,9 +235,22 @@ def find_references(joined: str) -> list[Reference]:
         for reference in found
         if reference.expression != NO_TERMS and (match := _BARE.match(joined, reference.end)) is not None
     ]
-    precise = {reference.expression.partition("-")[0] for reference in found if not reference.vague}
-    kept = [reference for reference in found if not (reference.vague and reference.expression.partition("-")[0] in precise)]
-    return list(_without_overlaps(sorted(kept, key=lambda reference: reference.start)))
+    precise = {_family(reference) for reference in found if not reference.vague}
+    return [
+        Reference(NO_TERMS, reference.start, reference.end)
+        if reference.vague and _family(reference) in precise
+        else reference
+        for reference in _without_overlaps(sorted(found, key=lambda reference: reference.start))
+    ]
+
+
+def _is_vague(match: re.Match[str]) -> bool:
+    groups = match.groupdict()
+    return groups.get("major") is None and groups.get("bare") is None
+
+
+def _family(reference: Reference) -> str:
+    return reference.expression.partition("-")[0]
 
 
 def _without_overlaps(found: list[Reference]) -> Iterator[Reference]:
@@ -271,9 +291,9 @@ def find_appendices(joined: str) -> list[tuple[int, int]]:
 
 def find_tags(low: str) -> list[Reference]:
     """Return tags and fields in a text in lower case: characters of the text, with the declaration as the expression."""
+    found = [Reference(spelled_expression(match["value"]), *match.span("value")) for match in _BEFORE_HOLDER.finditer(low)]
     if "licen" not in low:
-        return []
-    found = []
+        return found
     for match in _TAG.finditer(low):
         value = match["value"].strip().rstrip("-:. ")
         local = _LOCAL.fullmatch(value)
@@ -290,8 +310,8 @@ def find_tags(low: str) -> list[Reference]:
 
 
 def find_addresses(low: str) -> list[Reference]:
-    """Return the licences that well-known addresses stand for."""
-    found = []
+    """Return the licences that well-known addresses stand for, and names of files."""
+    found = [Reference(_OF_FILE_NAME[match["name"]], *match.span()) for match in _FILE_NAME.finditer(low)]
     for match in _ADDRESS.finditer(low):
         expression = _address_expression(match)
         if expression is not None:

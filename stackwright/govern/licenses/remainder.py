@@ -38,6 +38,7 @@ _ORGANISATION = re.compile(
     r"\b[A-Z]\w+ (?:Foundation|Institute|Cent(?:er|re)|Laborator(?:y|ies)|Labs|Group|Council|Corporation|Initiatives)\b"
 )
 _RESERVED = frozenset(["all", "rights", "reserved"])
+_HOLDERS = frozenset(["company", "companies", "members", "individuals", "people", "developers", "owners"])
 _MOST_NAME_WORDS, _SHORT = 12, 4
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -56,10 +57,12 @@ def is_harmless(line: str, left: Collection[str], titles: Collection[str]) -> bo
         return True
     if not tables.weighty.isdisjoint(words) or not tables.legal.isdisjoint(words):
         return False
-    if all(_PATH.fullmatch(item.strip("`'\"();:*")) for item in line.replace(",", " ").split()):
+    if all(_PATH.fullmatch(item.strip("`'\"();:*")) for item in line.replace(",", " ").split() if _LETTERS.search(item)):
         return True
-    attributes = (
-        _ATTRIBUTION.match(line) or _MADE_BY.search(line) or _COPYRIGHT.search(line) or _SPELLED_ADDRESS.search(line)
+    if not tables.binding.isdisjoint(words - _HOLDERS):
+        return False
+    attributes = any(pattern.search(line) for pattern in (_MADE_BY, _COPYRIGHT, _SPELLED_ADDRESS)) or _ATTRIBUTION.match(
+        line
     )
     if attributes and len(left) <= _MOST_ATTRIBUTION_WORDS:
         return True

@@ -19,6 +19,7 @@ from stackwright.govern.licenses.words import word_tables
 LONGEST_CHANGE = 3
 """Words in one place, in which two versions of the same sentence differ."""
 
+_NAMING = frozenset(["license", "licensed", "agreement"])
 _LEAST_COVERAGE = 0.95
 _LONGEST_NAME, _OPENS_DISCLAIMER, _MOST_OF_DISCLAIMER = 4, 8, 0.45
 
@@ -52,7 +53,8 @@ def is_same_license(occurrence: Occurrence, added: Iterable[Sequence[str]], prin
     few = max(LONGEST_CHANGE, template.required // 100)
     if 1 - found.num_missing / template.required < _LEAST_COVERAGE or found.num_extra > few + found.num_missing:
         return False
-    weighty, kept = word_tables().weighty, _irreplaceable()
+    kept = _irreplaceable()
+    weighty = word_tables().weighty | word_tables().binding | _NAMING
     return all(len(words) <= LONGEST_CHANGE + 1 and kept.isdisjoint(words) for words in found.missing) and all(
         len(words) <= LONGEST_CHANGE and weighty.isdisjoint(words) for words in found.extra
     )

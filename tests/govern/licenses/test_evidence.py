@@ -25,8 +25,9 @@ def test_a_name_that_says_licence_is_that_of_a_licence_file(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "license.py", "src/mit.c", "legal.js", "bsd.h", "copyright.go", "licensed_users.txt", "limit.txt", "submit.md",
+        "license.py", "src/mit.c", "legal.js", "bsd.h", "copyright.go", "licensee.txt", "limit.txt", "submit.md",
         "main.py", "AUTHORS", "notice.swift", "gpl_compat.rb", "BSL-1.0.txt", "mit.edu", "LICENSE.png",
+        "license/main.c", "licenses/setup.py",
     ],
 )  # fmt: skip
 def test_other_names_are_not(path: str) -> None:

@@ -127,6 +127,27 @@ def test_comments_after_the_first_code_are_not_read() -> None:
     assert said("# What it does.\nimport os\n# Licensed under the GPLv3.\n") is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '''"""What it does."""\nMIT = """\nLicensed under the MIT License.\n"""\n''',
+        '''MIT = """\nLicensed under the MIT License.\n"""\n''',
+        '''import os\n"""\nLicensed under the MIT License.\n"""\n''',
+        "import os\nMIT = '''\n# Licensed under the MIT License.\n'''\n",
+    ],
+)
+def test_strings_that_are_not_the_first_statement_are_data(text: str) -> None:
+    assert said(text, "Python") is None
+
+
+def test_a_docstring_that_is_the_first_statement_is_read() -> None:
+    assert said('"""What it does.\n\nLicensed under the MIT License.\n"""\nimport os\n', "Python") == "MIT"
+
+
+def test_guards_before_the_licence_are_no_code() -> None:
+    assert said("// foo.h\n#ifndef FOO\n#define FOO\n/* Licensed under the MIT License. */\nint x;\n", "C") == "MIT"
+
+
 def test_a_tag_says_how_the_licences_combine_that_the_notice_names() -> None:
     notice = f"SPDX-License-Identifier: MIT OR GPL-2.0-or-later\n\n{GNU_NOTICE.format(kind='', version=2)}"
     assert said(commented(notice)) == "MIT OR GPL-2.0-or-later"

@@ -203,7 +203,7 @@ def test_any_later_version_is_no_choice_of_licences() -> None:
     [
         ("MIT License", "MIT"),
         ("Licensed under the ISC license.", "ISC"),
-        ("Copyright (c) 2020 ACME Corp. All rights reserved.", "LicenseRef-Proprietary"),
+        ("The contents are secret.\n\nAll rights reserved.", "LicenseRef-Proprietary"),
         ("This software is the confidential and proprietary information of ACME.", "LicenseRef-Proprietary"),
         ("For research purposes only.", "LicenseRef-Non-Commercial"),
         ("No AI training.\n\nLicensed under the MIT license.", "LicenseRef-No-AI-Training AND MIT"),

@@ -83,5 +83,5 @@ def test_no_text_that_is_not_permissive_becomes_so_when_it_is_cut(spdx_list: tup
         if class_of(license_id) != "permissive":
             pieces = (text[: len(text) * 2 // 3], text[len(text) // 3 :], text[len(text) // 5 : len(text) * 4 // 5])
             permissive += [license_id for piece in pieces if recognize(piece).license_class == "permissive"]
-    # What is left of this one without the paragraph about exports is another licence of the list, word for word.
-    assert set(permissive) <= {"HPND-export-US"}
+    # What is left of these without the paragraph about exports is another licence of the list, word for word.
+    assert set(permissive) <= {"HPND-export-US", "HPND-UC-export-US"}

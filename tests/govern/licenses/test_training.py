@@ -15,6 +15,8 @@ REFUSALS = [
     "Training of language models on this code is prohibited.",
     "Use of the Software as input to any machine learning system is forbidden.",
     "The files shall not be included in training data for generative models.",
+    "They may not be included in training datasets for improving machine learning algorithms.",
+    "BSD 3-Clause Non-AI License",
 ]
 
 
@@ -34,6 +36,7 @@ def test_comment_signs_do_not_hide_a_refusal() -> None:
     "text",
     [
         "This script trains a language model.",
+        "Determining what restrains it is not part of the domain.",
         "Do not use global variables. Train the model afterwards.",
         "The model is not trained yet.",
         "No training data is needed for this model.",
