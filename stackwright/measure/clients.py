@@ -8,12 +8,12 @@ package is executed.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from stackwright.errors import SourceError
@@ -43,9 +43,18 @@ def fetch_archive(archive: Archive, folder: Path) -> Path:
     return path
 
 
+def _has_pip() -> bool:
+    # Not by the finder of modules: where setuptools is installed, asking it for pip changes how distutils is imported.
+    try:
+        metadata.version("pip")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _pip_download(archive: Archive, folder: Path) -> list[str]:
     """Return the command that fetches exactly one wheel: for the tags in its name, whatever this Python is."""
-    if importlib.util.find_spec("pip") is None:
+    if not _has_pip():
         raise SourceError("pip is not installed for this Python", "install it with: python -m ensurepip")
     python, abi, platforms = archive.file.removesuffix(".whl").split("-")[-3:]
     implementation, digits = _interpreter(python)

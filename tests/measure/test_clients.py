@@ -71,7 +71,10 @@ def test_missing_npm_is_said(monkeypatch: pytest.MonkeyPatch, empty: Path) -> No
 
 
 def test_missing_pip_is_said(monkeypatch: pytest.MonkeyPatch, empty: Path) -> None:
-    monkeypatch.setattr(clients.importlib.util, "find_spec", lambda _: None)
+    def missing(name: str) -> str:
+        raise clients.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(clients.metadata, "version", missing)
     with pytest.raises(SourceError, match="pip is not installed for this Python"):
         fetch_archive(WHEEL, empty)
 

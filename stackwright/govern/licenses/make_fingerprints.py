@@ -177,15 +177,20 @@ def _title_words(texts: Mapping[str, Mapping[str, Any]], ids: list[str]) -> set[
     return {word for name in ids if name in texts for word in compared_words(read_words(f"{name} {texts[name]['name']}"))}
 
 
+def _member(archive: Path, name: str) -> Any:
+    """Return a JSON file out of an archive, which is not unpacked."""
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile(name)
+        assert file is not None, name
+        return json.load(file)
+
+
 def fetch_list(version: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fetch the list with npm; returns its texts by id and the facts of the package."""
     command = ["npm", "pack", f"{PACKAGE}@{version}", "--silent", "--pack-destination", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     (archive,) = folder.glob("*.tgz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    package = json.loads((folder / "package" / "package.json").read_text("utf-8"))
-    texts = json.loads((folder / "package" / "spdx-full.json").read_text("utf-8"))
+    package, texts = (_member(archive, f"package/{name}.json") for name in ("package", "spdx-full"))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     source = {"package": PACKAGE, "version": package["version"], "license": package["license"], "sha256": digest}
     return texts, source
