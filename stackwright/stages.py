@@ -56,7 +56,7 @@ class Stage:
 
 STAGES = (
     Stage("collect", "corpus", 2, "stackwright.sources.collect", (), ("sources", "collect"), "collect_fingerprint"),
-    Stage("curate", "dataset", 3, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
+    Stage("curate", "dataset", 4, "stackwright.curate.stage", ("corpus",), ("curate", "seed"), "redaction_key_name"),
     Stage("tokenizer", "tokenizer", 2, "stackwright.tokenizer.training", ("dataset",), ("tokenizer", "seed")),
     Stage("tokens", "tokens", 2, "stackwright.tokenizer.token_shards", ("dataset", "tokenizer"), ()),
     Stage("index", "index", 2, "stackwright.attribute.stage", ("dataset",), ("index",)),

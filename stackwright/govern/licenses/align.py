@@ -22,7 +22,9 @@ _MOST_CANDIDATES = 6
 _WORDS_PER_CANDIDATE = 400
 """A long file may hold many texts: one more is looked at for each of these words."""
 
-_NEARLY_ALL = 0.95
+_SHORTEST = 20
+"""Words beside a whole text that may hold another one; the shortest licences have about as many."""
+
 _MOST_BLOCKS = 200
 _GAP_COST = 0.25
 _MOST_GAP_CELLS = 10_000
@@ -93,7 +95,7 @@ def find_occurrences(words: Int32, prints: Fingerprints) -> list[Occurrence]:
         exact_ones = [item for item in found[before:] if item.num_missing + item.num_extra == 0]
         for item in exact_ones:
             whole[item.start : item.end] = item.matched
-        if any(item.matched >= _NEARLY_ALL * len(words) for item in exact_ones):
+        if any(len(words) - item.matched < _SHORTEST for item in exact_ones):
             break  # the text is this one, and the rest is too short to be another
     return sorted(found, key=lambda item: (-item.score, item.template.license_id, item.start))
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from stackwright.govern.licenses.classes import UNKNOWN
 from stackwright.govern.licenses.recognize import Match
+from stackwright.govern.licenses.references import RESTRICTIONS
 from stackwright.govern.licenses.words import TextWords
 
 _NEAR = 30
@@ -37,12 +38,22 @@ _PARTS = frozenset(
     ]
 )
 _MOST_BETWEEN = 14
+_ROUND = 8
+# Words around those that offer a choice, which say that a list of the licences follows.
+_ANNOUNCES = re.compile(
+    r"\b(?:of|from|between|under|by|with) (?:the |these |those )?(?:following|two|three|four|2|3|4)\b|\bthe following\b"
+    r"|\b(?:two|three|four|2|3|4) (?:\w+ )?licen[sc]es\b"
+    r"|\b(?:any|one|either|each|both) of (?:these|those|the (?:\w+ )?licen[sc]es)\b"
+    r"|\b(?:dual|tri|multi)(?:ly|ple)? licen"
+)
+# Restrictions and terms that have no name are never on offer.
+_OWN_TERMS = frozenset([UNKNOWN, *RESTRICTIONS])
 _SENTENCE_END = re.compile(r"[.!?;](?:\s|$)|\n[^\w\n]*\n")
 
 # Between two names, with nothing that says that each is for another part of the work.
 _OR = re.compile(
     r"(?:(?:licen[sc]es?|version|v|only|or later|later|above|spdx short identifier|short identifier) )*"
-    r"or(?: (?:alternatively|under|either|the|a|an|terms|of|conditions|at your option|your choice))*"
+    r"(?:and )?or(?: (?:alternatively|under|either|the|a|an|terms|of|conditions|at your option|your choice))*"
 )
 
 
@@ -60,14 +71,16 @@ def offered_licenses(matches: Sequence[Match], found: TextWords, choices: Sequen
     """
     offered: set[str] = set()
     texts = [match.expression for match in matches if match.kind in ("text", "changed")]
-    names = [match for match in matches if match.kind == "reference"]
+    names = [match for match in matches if match.kind in ("reference", "tag") and match.expression not in _OWN_TERMS]
     for first, last in choices:
         if not _FOR_A_PART.isdisjoint(_sentence_before(first, found)):
             continue
         named = _named_together([match for match in names if _is_near(match, found, first, last)], found)
+        if _ANNOUNCES.search(" ".join(found.words[max(0, first - _ROUND) : last + _ROUND])):
+            named |= _listed(names, found, last)
         if len(named) == 1 and len(texts) == 1:
             named.add(texts[0])  # "alternatively, this may be distributed under …", after a text
-        elif not named and len(texts) == 2:
+        elif len(named) < 2 and len(texts) == 2:
             named.update(texts)
         if len(named) > 1:
             offered |= named
@@ -79,13 +92,28 @@ def offered_licenses(matches: Sequence[Match], found: TextWords, choices: Sequen
     return frozenset((offered | _joined_by_or(matches, found)) - {UNKNOWN})
 
 
+def _listed(names: Sequence[Match], found: TextWords, last: int) -> set[str]:
+    """Return the licences that a list names after the words that announce it, which end before the word `last`."""
+    listed: set[str] = set()
+    for match in sorted(names, key=lambda match: match.start):
+        begins, ends = found.words_between(match.start, match.end)
+        if begins < last:
+            continue
+        between = found.words[last:begins]
+        if len(between) > _MOST_BETWEEN or not _PARTS.isdisjoint(between):
+            break
+        listed.add(match.expression)
+        last = max(last, ends)
+    return listed
+
+
 def _named_together(matches: list[Match], found: TextWords) -> set[str]:
     """Return the licences that stand in one row of names, joined by `or` or `and`."""
     matches = sorted(matches, key=lambda match: match.start)
     rows: list[set[str]] = [{match.expression for match in matches[:1]}]
     for match, after in pairwise(matches):
         between = found.words[slice(*found.words_between(match.end, after.start))]
-        if match.end > after.start or (not _JOINS.isdisjoint(between) and _PARTS.isdisjoint(between)):
+        if match.end > after.start or not between or (not _JOINS.isdisjoint(between) and _PARTS.isdisjoint(between)):
             rows[-1].add(after.expression)
         else:
             rows.append({after.expression})

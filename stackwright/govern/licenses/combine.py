@@ -13,7 +13,7 @@ from stackwright.govern.licenses.classes import UNKNOWN, LicenseClass, class_of,
 from stackwright.govern.licenses.expressions import evaluate, without_version_range
 from stackwright.govern.licenses.fingerprints import LLVM_EXCEPTION, NO_TERMS
 from stackwright.govern.licenses.recognize import Match
-from stackwright.govern.licenses.references import COMMERCIAL, PUBLIC_DOMAIN
+from stackwright.govern.licenses.references import COMMERCIAL, NON_COMMERCIAL, PUBLIC_DOMAIN, RESTRICTIONS, UNNAMED_EXCEPTION
 
 _VAGUE = frozenset(["GPL-1.0-or-later", "LGPL-2.0-or-later", "LicenseRef-BSD", "AGPL-3.0-only"])
 """What a name without a version stands for: dropped where the same text says it more precisely."""
@@ -24,7 +24,9 @@ _DEDICATIONS = frozenset(["CC0-1.0", "Unlicense"])
 
 def expression_of(matches: Sequence[Match], offered: Collection[str], *, unknown: bool) -> str | None:
     """Return what the matches say together; None when they say nothing. `unknown` adds terms that nobody recognised."""
-    stated = _with_exceptions([part for part in dict.fromkeys(_stated(matches)) if part != NO_TERMS])
+    texts = {match.expression for match in matches if match.kind == "text"}
+    stated = _without_implied([part for part in dict.fromkeys(_stated(matches)) if part != NO_TERMS], texts)
+    stated = _with_exceptions(stated)
     if not stated and not unknown:
         return None
     unknown = unknown or UNKNOWN in _with_exceptions([match.expression for match in matches])
@@ -32,6 +34,26 @@ def expression_of(matches: Sequence[Match], offered: Collection[str], *, unknown
     if unknown and all(evaluate(part)[0] == "permissive" for part in parts):
         parts.append(UNKNOWN)  # what is not permissive stays so, whatever else the text says
     return " AND ".join(f"({part})" if " " in part and len(parts) > 1 else part for part in parts)
+
+
+_HALVES = ("OpenSSL-standalone", "SSLeay-standalone")
+_GPL, _LESSER = "GPL-1.0-or-later", ("LGPL-", "AGPL-")
+_NON_COMMERCIAL = ("-NC-", "-NC", "Noncommercial")
+
+
+def _without_implied(parts: list[str], texts: Collection[str]) -> list[str]:
+    """Leave out what another part implies: the halves of a licence, and words about what a licence says itself."""
+    if set(_HALVES).issubset(parts):
+        parts = ["OpenSSL" if part == _HALVES[0] else part for part in parts if part != _HALVES[1]]
+    if _GPL in parts and any(part.startswith(_LESSER) for part in parts):
+        parts = [part for part in parts if part != _GPL]  # their notices speak of it
+    if any(words in part for part in parts for words in _NON_COMMERCIAL if part != NON_COMMERCIAL):
+        parts = [part for part in parts if part != NON_COMMERCIAL]
+    if any(class_of(text) == "non_free" for text in texts):
+        parts = [part for part in parts if part not in RESTRICTIONS and part != COMMERCIAL]  # its parameters
+    if any(text.startswith("CC-") for text in texts):
+        parts = [part for part in parts if part != PUBLIC_DOMAIN]  # its preface speaks of it
+    return parts
 
 
 def _joined(parts: list[str], offered: Collection[str]) -> list[str]:
@@ -59,8 +81,11 @@ def _stated(matches: Sequence[Match]) -> Iterable[str]:
     later = {match.expression for match in matches if match.expression.endswith("-or-later") and match.kind != "text"}
     precise = {_family(match.expression) for match in matches if match.expression not in _VAGUE}
     dedicated = any(match.expression in _DEDICATIONS or "-PD" in match.expression for match in matches)
+    changed = {_family(match.nearest) for match in matches if match.kind == "changed"}
     for match in matches:
         expression = match.expression
+        if match.kind == "reference" and _family(expression) in changed - families.keys():
+            continue  # the title of a text that is not quite the licence it names
         widened = f"{without_version_range(expression)}-or-later"
         if match.kind != "tag" and _is_tagged(expression, tagged):
             continue  # a tag says how the licences combine that it names
@@ -87,25 +112,60 @@ def _is_title(expression: str, families: Mapping[str, LicenseClass]) -> bool:
 
 _EXTENDED = {
     LLVM_EXCEPTION: ("Apache-2.0",),
+    UNNAMED_EXCEPTION: ("GPL-", "LGPL-", "AGPL-"),
+    "Autoconf-exception-2.0": ("GPL-2.0",),
+    "Autoconf-exception-3.0": ("GPL-3.0",),
+    "Bison-exception-2.2": ("GPL-2.0", "GPL-3.0"),
     "Bootloader-exception": ("GPL-",),
     "Classpath-exception-2.0": ("GPL-2.0", "GPL-3.0"),
+    "Font-exception-2.0": ("GPL-2.0", "GPL-3.0"),
+    "GCC-exception-2.0": ("GPL-2.0",),
     "GCC-exception-3.1": ("GPL-3.0",),
     "Universal-FOSS-exception-1.0": ("GPL-2.0",),
 }
 """Exceptions that texts and notices hold, and what the licences begin with that they belong to."""
 
 
+EXCEPTIONS_OF_OLD_IDS = {
+    "GPL-2.0-with-autoconf-exception": "Autoconf-exception-2.0",
+    "GPL-2.0-with-bison-exception": "Bison-exception-2.2",
+    "GPL-2.0-with-classpath-exception": "Classpath-exception-2.0",
+    "GPL-2.0-with-font-exception": "Font-exception-2.0",
+    "GPL-2.0-with-GCC-exception": "GCC-exception-2.0",
+    "GPL-3.0-with-autoconf-exception": "Autoconf-exception-3.0",
+    "GPL-3.0-with-GCC-exception": "GCC-exception-3.1",
+}
+"""The list keeps the texts of these exceptions under ids that it has replaced by `… WITH …`."""
+
+
 def _with_exceptions(parts: list[str]) -> list[str]:
     """Join an exception with the licence that it belongs to; alone it says nothing that is known."""
+    parts = _with_present_ids(parts)
     for exception in [part for part in parts if part.lower() in class_table().exceptions]:
         begins = _EXTENDED.get(exception, ())
         extended = next((part for part in parts if part.startswith(begins) and " " not in part), None) if begins else None
-        if extended is None:
+        if extended is None and exception == UNNAMED_EXCEPTION:
+            parts = [part for part in parts if part != exception]  # words of something else
+        elif extended is None:
             parts = [UNKNOWN if part == exception else part for part in parts]
         else:
             joined = (f"{part} WITH {exception}" if part == extended else part for part in parts)
             parts = [part for part in joined if part != exception]
     return parts
+
+
+def _with_present_ids(parts: list[str]) -> list[str]:
+    """Return an old id of an exception as that exception, with its licence where no other part is that."""
+    present: list[str] = []
+    for part in parts:
+        if part in EXCEPTIONS_OF_OLD_IDS:
+            licensed = part.partition("-with-")[0]
+            if not any(other.startswith(f"{licensed}-") and other not in EXCEPTIONS_OF_OLD_IDS for other in parts):
+                present.append(f"{licensed}-only")
+            present.append(EXCEPTIONS_OF_OLD_IDS[part])
+        else:
+            present.append(part)
+    return present
 
 
 def ids(expression: str) -> tuple[str, ...]:

@@ -69,7 +69,8 @@ _AFTERWORD = re.compile(
 
 # What follows is about how to use the text and often left out. Only near the end: the same words open other texts.
 _APPENDIX = re.compile(
-    r"end of terms and conditions|^\W*exhibit a\b|^\W*gnu general public license\s*$", re.IGNORECASE | re.MULTILINE
+    r"end of terms and conditions|^mariadb hereby grants you permission|^\W*exhibit a\b|^\W*gnu general public license\s*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _APPENDIX_FROM = 0.12
 
@@ -134,9 +135,15 @@ def _title_end(text: str, name: str) -> int:
 
 
 def representative(ids: list[str]) -> list[str]:
-    """Return ids of one text, first the one that claims least: this version only, and nothing about invariant sections."""
+    """Return ids of one text, first the one that claims least: this version only, and nothing about invariant sections.
+
+    Names that the list has replaced come last.
+    """
     return sorted(
-        ids, key=lambda name: ("invariant" in name, not name.endswith("-only"), name.endswith("+"), len(name), name)
+        ids,
+        key=lambda name: (
+            *(name in _RENAMED, "invariant" in name, not name.endswith("-only"), name.endswith("+"), len(name), name),
+        ),
     )
 
 

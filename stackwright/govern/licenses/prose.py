@@ -22,6 +22,12 @@ _SENTENCE_BREAK = re.compile(
 _LEAST_COMMON, _SHORT = 0.2, 3
 """A sentence of more than three words has, one in five, words that every English sentence has."""
 
+_OPENS = 14
+_DISCLAIMS = re.compile(
+    r"(?:the|this|these) \w+ (?:is|are) (?:provided|distributed|made available) (?:\w+ ){0,8}?as is\b"
+    r"|in no event (?:shall|will)\b|(?:there is )?no warrant|without (?:any )?warrant"
+)
+
 GAP = ""
 """Stands among the words of a sentence for those that are explained."""
 
@@ -50,6 +56,17 @@ def is_prose(words: Sequence[str], said: Sequence[str]) -> bool:
     if binds(words) or not (tables.legal - tables.describing).isdisjoint(words) or _names_license(words):
         return False
     return len(said) <= _SHORT or sum(word in tables.common for word in said) >= _LEAST_COMMON * len(said)
+
+
+def is_disclaimer(said: Sequence[str]) -> bool:
+    """Whether a sentence, outside of whole licence texts, does nothing but disclaim a warranty or a liability."""
+    return _DISCLAIMS.match(" ".join(said[:_OPENS])) is not None and only_disclaims(said)
+
+
+def only_disclaims(words: Iterable[str]) -> bool:
+    """Whether all words are those of which disclaimers consist."""
+    tables = word_tables()
+    return all(word in tables.disclaimer or word in tables.disclaiming or word in tables.thing for word in words)
 
 
 def binds(words: Iterable[str]) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,10 +16,9 @@ from stackwright.govern.licenses import prose, references, remainder
 from stackwright.govern.licenses.align import Occurrence, find_occurrences
 from stackwright.govern.licenses.choices import offered_licenses
 from stackwright.govern.licenses.classes import UNKNOWN, class_of
-from stackwright.govern.licenses.combine import expression_of, ids
 from stackwright.govern.licenses.expressions import evaluate
 from stackwright.govern.licenses.fingerprints import LLVM_EXCEPTION, NOT_COMPARED, load_fingerprints
-from stackwright.govern.licenses.recognize import NOTHING, Match, Recognition
+from stackwright.govern.licenses.recognize import Match
 from stackwright.govern.licenses.references import Reference
 from stackwright.govern.licenses.training import forbids_training
 from stackwright.govern.licenses.variation import LONGEST_CHANGE, is_same_license
@@ -30,17 +27,16 @@ from stackwright.govern.licenses.words import read_words
 MOST_WORDS = 60_000
 """A text that is longer is read this far, and the rest counts as remainder."""
 
-FEW_WORDS, FEWER_WORDS = 3, 2
-"""Unexplained words that a text may hold, a stray name or a heading; fewer where one of them is a word of licences."""
-
 _LEAST_WORDS = 12
 _LEAST_COVERAGE, _LONG_COVERAGE, _CHANGED_COVERAGE = 0.9, 0.8, 0.6
-_LONG_TEXT = 1000
+_LONG_TEXT, _FEW_OF_LONG = 1000, 0.02
 _BREAK = re.compile("\n")
 _PARAGRAPH = re.compile(r"[.!?][^\w\n]*\n[^\w\n]*\n")
 _GNU = re.compile(r"[AL]?GPL-")
+_CHANGE_LICENSE = re.compile(r"\bchange licen[sc]e\b|^[^\w\n]*change[ \t]*\Z", re.IGNORECASE)
 _PLUS = re.compile(r"(?:[ ,]*(?:version |v)\d(?:\.\d)?)?\+", re.IGNORECASE)
 _OVERLAP = 0.1
+_INSERTED, _INSERTED_LEGAL = 10, 2
 
 _SENTENCE_BREAK = re.compile(r"[.!?:;,(]|\n[^\w\n]*\n")
 _INTRODUCES = frozenset(["under", "by", "with", "of", "the", "an", "a", "to", "terms", "conditions", "either"])
@@ -66,6 +62,7 @@ class Reading:
         self.matches: list[Match] = []
         self.notes: list[str] = []
         self.offered: frozenset[str] = frozenset()
+        self.inserted = False  # whether words within a permissive text differ in a way that may mean anything
 
     def match_texts(self) -> None:
         """Find the whole texts, best first, each in words that no better one has."""
@@ -81,7 +78,9 @@ class Reading:
                 if not _is_permissive(occurrence) and any(occurrence.overlaps(nearer) for nearer in changed):
                     continue
                 self._take(occurrence, occurrence.template.license_id, "text")
-            elif occurrence.coverage >= _CHANGED_COVERAGE:
+            elif occurrence.coverage >= _CHANGED_COVERAGE and not prose.only_disclaims(
+                self._words_of((occurrence.start, occurrence.end))
+            ):
                 changed.append(occurrence)
         for occurrence in changed:
             if self._is_free(occurrence):
@@ -94,18 +93,44 @@ class Reading:
 
     def _is_accepted(self, occurrence: Occurrence) -> bool:
         if _is_permissive(occurrence):
-            return self._differs_harmlessly(occurrence)
+            return self._differs_harmlessly(occurrence) or self._differs_little(occurrence)
         long = occurrence.template.required >= _LONG_TEXT
         return occurrence.coverage >= (_LONG_COVERAGE if long else _LEAST_COVERAGE)
 
     def _differs_harmlessly(self, occurrence: Occurrence) -> bool:
-        added = [[self.words[index] for index in self.compared[start:end]] for start, end in occurrence.extra]
+        added = [self._words_of(run) for run in occurrence.extra if not self._is_inserted(run)]
         return is_same_license(occurrence, added, self.prints)
+
+    def _differs_little(self, occurrence: Occurrence) -> bool:
+        """Whether a long text is certainly this licence, although a few of its words are not the same."""
+        few = _FEW_OF_LONG * occurrence.template.required
+        long = occurrence.template.required >= _LONG_TEXT
+        if not long or occurrence.num_missing > few or occurrence.num_extra > few:
+            return False
+        return not any(remainder.takes_away(self._words_of(run)) for run in occurrence.extra)
+
+    def _words_of(self, run: tuple[int, int]) -> list[str]:
+        return [self.words[index] for index in self.compared[slice(*run)]]
+
+    def _is_inserted(self, run: tuple[int, int]) -> bool:
+        """Whether words in a permissive text are a remark that somebody put there, as of who paid for the work."""
+        indexes = [int(index) for index in self.compared[slice(*run)]]
+        words = [self.words[index] for index in indexes if not self.as_written(index).istitle()]  # others are names
+        return (
+            len(indexes) >= _INSERTED and not remainder.takes_away(words) and remainder.count_legal(words) <= _INSERTED_LEGAL
+        )
 
     def _take(self, occurrence: Occurrence, expression: str, kind: str) -> None:
         first, last = int(self.compared[occurrence.start]), int(self.compared[occurrence.end - 1])
         self.in_text[first : last + 1] = True
-        if kind == "changed" or class_of(expression) != "permissive":
+        permissive = kind == "text" and _is_permissive(occurrence)
+        if permissive:
+            self.inserted |= not self._differs_harmlessly(occurrence)
+            for run in filter(self._is_inserted, occurrence.extra):
+                start, end = run
+                self.in_text[self.compared[start] : self.compared[end - 1] + 1] = False
+                self.inserted = True
+        else:
             # What was put in between is read on its own: it may be what makes the text another one.
             for start, end in occurrence.extra:
                 if end - start <= LONGEST_CHANGE and kind != "changed":
@@ -113,10 +138,14 @@ class Reading:
                 self.in_text[self.compared[start] : self.compared[end - 1] + 1] = False
         self.explained |= self.in_text
         start, end = self.found.spans[first][0], self.found.spans[last][1]
-        self._add(expression, kind, start, end, occurrence.coverage, occurrence.num_extra)
+        nearest = occurrence.template.license_id if kind == "changed" else ""
+        self.add(expression, kind, start, end, occurrence.coverage, occurrence.num_extra, nearest)
 
-    def _add(self, expression: str, kind: str, start: int, end: int, coverage: float = 1.0, extra: int = 0) -> None:
-        self.matches.append(Match(expression, kind, start, end, self._line(start), self._line(end), coverage, extra))
+    def add(
+        self, expression: str, kind: str, start: int, end: int, coverage: float = 1.0, extra: int = 0, nearest: str = ""
+    ) -> None:
+        match = Match(expression, kind, start, end, self.line_of(start), self.line_of(end), coverage, extra, nearest)
+        self.matches.append(match)
 
     def match_references(self) -> None:
         """Find tags, sentences and addresses that name a licence, outside the texts."""
@@ -136,11 +165,18 @@ class Reading:
             self.explained[first:last] = True
             denied = evaluate(reference.expression)[0] == "permissive" and self._is_denied(first)
             expression = UNKNOWN if denied else reference.expression
+            if self._is_of_the_future(self.found.spans[first][0]):
+                continue
             if expression.endswith("-only") and _PLUS.match(self.text, self.found.spans[last - 1][1]):
                 expression = f"{expression.removesuffix('-only')}-or-later"  # "GPLv3+"
-            self._add(expression, "reference", self.found.spans[first][0], self.found.spans[last - 1][1])
+            self.add(expression, "reference", self.found.spans[first][0], self.found.spans[last - 1][1])
         choices = [row.word_range(*place) for place in references.find_choices(row.joined)]
         self.offered = offered_licenses(self.matches, self.found, choices)
+
+    def _is_of_the_future(self, start: int) -> bool:
+        """Whether a name is that of the Change License of the Business Source License, which holds only later."""
+        before = self.text[self.line_starts[self.line_of(start) - 1] : start]
+        return _CHANGE_LICENSE.search(before) is not None
 
     def _explain_appendix(self) -> None:
         """Give a text of the GNU family its instructions on how to apply it: what they say is no notice of this file."""
@@ -197,125 +233,24 @@ class Reading:
         inside = any(
             match.start <= reference.start < match.end for match in self.matches if match.kind in ("text", "changed")
         )
-        if inside:
+        around = self.in_text[max(0, first - 1) : last + 1]
+        if inside or (around.size and around.all()) or self._is_of_the_future(reference.start):
             return
         self.explained[first:last] = True
         if kind == "tag":
             self.in_text[first:last] = True  # its words are no sentence that could name the licence again
-        self._add(reference.expression, kind, reference.start, reference.end)
+        self.add(reference.expression, kind, reference.start, reference.end)
 
-    def conclude(self) -> Recognition:
-        """Return what all of it amounts to, with the words that nothing explains."""
-        left = self._left_over()
-        legal = remainder.count_legal(self.words[index] for index in left)
-        few = FEW_WORDS if not legal else FEWER_WORDS
-        weighs = len(left) > few or prose.binds(self.words[index] for index in left)
-        reserved = None if self.matches or legal else remainder.lone_reservation(self.text)
-        if reserved is not None:
-            self._add(references.PROPRIETARY, "reference", *reserved)
-        unknown = self.cut or (weighs if self.matches else legal > 1 and len(left) > FEW_WORDS)
-        if unknown:
-            self.notes.append(f"{len(left)} words that nothing explains")
-        expression = self._expression(unknown=unknown)
-        why = "; ".join([self._why(), *self.notes]) if expression else NOTHING.why
-        license_class = evaluate(expression)[0] if expression else "none"
-        stated = self._expression(unknown=False)
-        return Recognition(tuple(self.matches), expression, license_class, stated, len(left), tuple(self._spans(left)), why)
-
-    def conclude_header(self) -> Recognition:
-        """Return what the recognised parts say, and whether a line beside them states terms."""
-        terms = self._lines_with_terms()
-        if terms:
-            self.match_plain()
-            terms = self._lines_with_terms()
-        if terms:
-            self.notes.append(f"terms that nothing explains in {len(terms)} lines")
-        expression = self._expression(unknown=bool(terms))
-        if expression is None:
-            return NOTHING
-        count = sum(map(len, terms))
-        spans = tuple(self._spans([index for line in terms for index in line]))
-        why = "; ".join([self._why(), *self.notes])
-        stated = self._expression(unknown=False)
-        return Recognition(tuple(self.matches), expression, evaluate(expression)[0], stated, count, spans, why)
-
-    def _lines_with_terms(self) -> list[list[int]]:
-        left = np.flatnonzero(~self.explained).tolist()
-        return [line for line in self._by_line(left) if remainder.states_terms([self.words[index] for index in line])]
-
-    def _why(self) -> str:
-        kinds = dict.fromkeys(f"{match.kind} of {match.expression}" for match in self.matches if match.kind != "changed")
-        return ", ".join(kinds) or "no known text"
-
-    def _left_over(self) -> list[int]:
-        """Return the words that nothing explains, without those of harmless lines."""
-        titles = self._title_words()
-        kept = []
-        unexplained = np.flatnonzero(~self.explained).tolist()
-        for indexes in self._by_line(unexplained):
-            line = self._line(self.found.spans[indexes[0]][0])
-            first, last = self._line_starts[line - 1], self._line_starts[line] if line < len(self._line_starts) else None
-            if not remainder.is_harmless(self.text[first:last], [self._as_written(index) for index in indexes], titles):
-                kept += indexes
-        return self._without_prose(kept, unexplained)
-
-    def _without_prose(self, left: list[int], unexplained: list[int]) -> list[int]:
-        """Leave out the sentences that state no terms. They may stand beside a licence; alone they are not told from one."""
-        if not self.matches or not left:
-            return left
-        starts = prose.sentence_starts(self.text)
-        sentences: dict[int, list[int]] = {}
-        for index in unexplained:
-            sentences.setdefault(bisect_right(starts, self.found.spans[index][0]), []).append(index)
-        remaining, known = set(left), set(unexplained).difference(left)
-        said: dict[int, list[str]] = {number: [] for number in sentences}
-        for index in np.flatnonzero(~self.in_text).tolist():
-            number = bisect_right(starts, self.found.spans[index][0])
-            if number in said and index not in known:
-                said[number].append(self.words[index])
-        for number, indexes in sentences.items():
-            words = [self.words[indexes[0]]]
-            for index, after in pairwise(indexes):
-                words += [self.words[after]] if after == index + 1 else [prose.GAP, self.words[after]]
-            if prose.is_prose(words, said[number]):
-                remaining.difference_update(indexes)
-        return sorted(remaining) if len(left) - len(remaining) <= prose.MOST_PROSE_WORDS else left
-
-    def _as_written(self, index: int) -> str:
+    def as_written(self, index: int) -> str:
         start, end = self.found.spans[index]
         return self.text[start:end]
 
-    def _by_line(self, indexes: Iterable[int]) -> list[list[int]]:
-        lines: dict[int, list[int]] = {}
-        for index in indexes:
-            lines.setdefault(self._line(self.found.spans[index][0]), []).append(index)
-        return list(lines.values())
-
-    def _title_words(self) -> frozenset[str]:
-        """Return which words of the file belong to the names of the licences that were found."""
-        named = {name for match in self.matches if match.kind != "changed" for name in ids(match.expression)}
-        numbers = frozenset[int]().union(*(self.prints.titles.get(name, ()) for name in named))
-        return frozenset(word for word in set(self.words) if self.prints.numbers[word] in numbers)
-
-    def _expression(self, *, unknown: bool) -> str | None:
-        return expression_of(self.matches, self.offered, unknown=unknown)
-
-    def _spans(self, left: list[int]) -> Iterable[tuple[int, int]]:
-        """Return runs of left-over words as characters."""
-        runs: list[list[int]] = []
-        for index in sorted(left):
-            if runs and index == runs[-1][1] + 1:
-                runs[-1][1] = index
-            else:
-                runs.append([index, index])
-        return ((self.found.spans[first][0], self.found.spans[last][1]) for first, last in runs)
-
     @cached_property
-    def _line_starts(self) -> list[int]:
+    def line_starts(self) -> list[int]:
         return [0, *(match.end() for match in _BREAK.finditer(self.text))]
 
-    def _line(self, place: int) -> int:
-        return bisect_right(self._line_starts, place)
+    def line_of(self, place: int) -> int:
+        return bisect_right(self.line_starts, place)
 
 
 def _is_permissive(occurrence: Occurrence) -> bool:

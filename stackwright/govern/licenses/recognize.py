@@ -45,6 +45,7 @@ class Match:
     end_line: int
     coverage: float = 1.0
     extra_words: int = 0
+    nearest: str = ""  # of a changed text, the licence that it was changed from
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,26 @@ NOTHING = Recognition((), None, "none", None, 0, (), "says nothing of a licence"
 
 def recognize(text: str) -> Recognition:
     """Return what the text of a licence file says. Pure."""
-    from stackwright.govern.licenses.reading import Reading  # numpy, and the fingerprints when first needed
+    from stackwright.govern.licenses.conclusion import conclude  # numpy, and the fingerprints when first needed
+    from stackwright.govern.licenses.reading import Reading
 
     reading = Reading(text)
     reading.match_texts()
     reading.match_references()
     reading.match_plain()
-    return reading.conclude()
+    return conclude(reading)
 
 
 def recognize_header(comments: str) -> Recognition:
     """Return what the opening comments of a source file say. Prose beside the licence counts only where it states terms."""
+    from stackwright.govern.licenses.conclusion import conclude_header
     from stackwright.govern.licenses.reading import Reading
 
     reading = Reading(comments)
     if _TEXT_SIGNAL.search(comments):
         reading.match_texts()
     reading.match_references()
-    return reading.conclude_header()
+    return conclude_header(reading)
 
 
 def recognize_prose(text: str) -> Recognition:

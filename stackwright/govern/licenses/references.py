@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from stackwright.govern.licenses.classes import class_of
+from stackwright.govern.licenses.classes import UNKNOWN, class_of
 from stackwright.govern.licenses.expressions import evaluate, spelled_expression
 from stackwright.govern.licenses.fingerprints import NO_TERMS
 
@@ -23,6 +23,16 @@ PROPRIETARY = "LicenseRef-Proprietary"
 NO_TRAINING = "LicenseRef-No-AI-Training"
 COMMERCIAL = "LicenseRef-Commercial"
 PUBLIC_DOMAIN = "LicenseRef-public-domain"
+UNNAMED_EXCEPTION = "AdditionRef-exception"
+NON_COMMERCIAL = "LicenseRef-Non-Commercial"
+
+RESTRICTIONS = frozenset([PROPRIETARY, NO_TRAINING, NON_COMMERCIAL, "LicenseRef-Field-of-Use", "LicenseRef-Commons-Clause"])
+"""Names for what takes rights away, as against those of licences."""
+
+
+def is_own_terms(expression: str) -> bool:
+    """Whether a name of ours stands for terms of somebody's own, which have no name."""
+    return expression.startswith("LicenseRef-") and class_of(expression) in ("non_free", "unknown")
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ def _reader(entry: dict[str, Any]) -> Callable[[re.Match[str]], str]:
     def with_version(match: re.Match[str]) -> str:
         groups = match.groupdict()
         version = f"{groups.get('major')}.{groups.get('minor') or 0}"
+        if groups.get("major") is not None and version not in versions:
+            return UNKNOWN  # a version that the list does not have
         return f"{license_id}-{version if version in versions else entry['default']}"
 
     return with_version
@@ -97,6 +109,7 @@ _LATER = re.compile(
     r"\b(?:(?:any|or)(?: \(?at your option\)?)? (?:later|newer|higher|greater)|or above|and later|and above|any subsequent"
     r"|or at your option)\b"
 )
+_TWO_OR_THREE = re.compile(r"\b(?:version |v)?2(?: 0)? or (?:version |v)?3\b(?! or)")
 _GNU_VERSION = re.compile(
     r"\b(?:versions?|v|either|license|licence) (?:v )?(?P<major>[123])(?: (?P<minor>[01])\b)?"
     r"|\bv(?P<vmajor>[123])\b(?: (?P<vminor>[01])\b)?"
@@ -119,6 +132,8 @@ def _gnu(match: re.Match[str]) -> str:
             major, minor = found["major"] or found["vmajor"], found["minor"] or found["vminor"]
     if not major:
         return {"AGPL": "AGPL-3.0-only", "LGPL": "LGPL-2.0-or-later", "GPL": "GPL-1.0-or-later"}[family]
+    if family == "GPL" and _TWO_OR_THREE.search(around):
+        return "GPL-2.0-only OR GPL-3.0-only"
     later = "or-later" if _LATER.search(around) else "only"
     if family == "AGPL" and major != "1":
         major = "3"
@@ -189,9 +204,11 @@ _BARE = re.compile(r"(?: licen[sc]e)? (?:and|or) (?:the )?(?P<name>mit|isc|bsd|p
 _BARE_NAMES = {"mit": "MIT", "isc": "ISC", "bsd": "LicenseRef-BSD", "psf": "PSF-2.0"}
 
 CHOICE = re.compile(
-    r"\b(?:dual|tri)(?:ly|ple)? licen|\blicen[sc]ed under both\b|\byour choice of\b"
+    r"\b(?:dual|tri|multi)(?:ly|ple)? licen|\blicen[sc]ed under both\b|\byour choice of\b"
     r"|\b(?:at|of) your (?:option|choice|choosing)\b"
-    r"|\byou (?:may|can) (?:choose|select|pick|elect)\b|\bchoose (?:either|one|between|which)\b|\b(?:under|of|by) either\b"
+    r"|\b(?:at|of) (?:your|the) discretion(?: of the (?:users?|licensees?))?\b|\bwhichever (?:one )?you\b"
+    r"|\byou (?:may|can) (?:choose|select|pick|elect)\b|\bchoose (?:either|one|any|between|whichever|which)\b"
+    r"|\b(?:under|of|by) either\b|\b(?:any|either|one) of the following (?:\w+ )?licen"
     r"|\balternatively\b|\beither the\b"
     r"|\beclipse public licen[sc]e v ?2 0 and (?:the )?eclipse distribution\b"  # its foundation means: whichever you like
 )
@@ -208,9 +225,9 @@ _JAVADOC = re.compile(r"@licen[sc]e[ \t]+(?P<value>[a-z0-9][a-z0-9.+ /(),-]{1,60
 _BEFORE_HOLDER = re.compile(
     r"^[ \t]*(?P<value>mit|isc|bsd-[23]-clause|apache-2\.0|cc0-1\.0|unlicense)[ \t]*(?=©|\(c\)|copyright)", re.MULTILINE
 )
-# A file beside this one that is named after its licence; of the BSD licences the common one.
+# A file beside this one that is named after its licence.
 _FILE_NAME = re.compile(r"\b(?:un)?licen[sc]e[-._](?P<name>mit|bsd|apache)(?:-?2(?:\.0)?)?(?:\.(?:txt|md))?(?![\w-])")
-_OF_FILE_NAME = {"mit": "MIT", "bsd": "BSD-3-Clause", "apache": "Apache-2.0"}
+_OF_FILE_NAME = {"mit": "MIT", "bsd": "LicenseRef-BSD", "apache": "Apache-2.0"}
 _LOCAL = re.compile(r"licenseref-(?P<name>[a-z0-9.-]+)")
 _ADDRESS = re.compile(
     r"opensource\.org/licen[sc]es?/(?P<osi>[a-z0-9.-]+)|apache\.org/licen[sc]es/licen[sc]e-(?P<apache>[12]\.\d)"

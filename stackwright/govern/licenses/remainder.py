@@ -28,7 +28,7 @@ _MADE_BY = re.compile(
     r" (?:on|from|upon)\b",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"/?[^\s/]+(?:/[^\s/]*)+|[\w*-]+\.\w{1,4}|and|or|is|are")
+_PATH = re.compile(r"/?[^\s/]+(?:/[^\s/]*)+|[\w*-]+\.\w{1,4}|and|or|is|are|see|See|in")
 _MOST_ATTRIBUTION_WORDS = 12
 _NOTICE = re.compile(r"\bcopyright\b|\(c\)|©")
 _COPYRIGHT = re.compile(r"\b(?:copyright|Copyright|COPYRIGHT)\b[\s\W]*(?:\d{4}|[A-Z(©]|by\b)|\(c\)|©")
@@ -39,7 +39,7 @@ _ORGANISATION = re.compile(
 )
 _RESERVED = frozenset(["all", "rights", "reserved"])
 _HOLDERS = frozenset(["company", "companies", "members", "individuals", "people", "developers", "owners"])
-_MOST_NAME_WORDS, _SHORT = 12, 4
+_MOST_NAME_WORDS, _SHORT, _SHORT_TITLE = 12, 4, 8
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -61,6 +61,8 @@ def is_harmless(line: str, left: Collection[str], titles: Collection[str]) -> bo
         return True
     if not tables.binding.isdisjoint(words - _HOLDERS):
         return False
+    if len(left) <= _SHORT_TITLE and not words.isdisjoint(tables.thing) and not tables.about_licenses - tables.thing & words:
+        return True  # what the thing is: "foo, a library for bar"
     attributes = any(pattern.search(line) for pattern in (_MADE_BY, _COPYRIGHT, _SPELLED_ADDRESS)) or _ATTRIBUTION.match(
         line
     )

@@ -99,7 +99,8 @@ def notice_evidence(row: Mapping[str, Any], found: Recognition | None = None) ->
     expression = found.stated if only_stated else found.expression
     if expression is None:
         return None
-    return Evidence(row["repo"], row["revision"], path, "license_file", expression, evaluate(expression)[0], found.why)
+    license_class = evaluate(expression)[0] if only_stated else found.license_class
+    return Evidence(row["repo"], row["revision"], path, "license_file", expression, license_class, found.why)
 
 
 def declared_evidence(repo: str, revision: str, declared: str | None, origin: str | None) -> Evidence | None:

@@ -48,8 +48,9 @@ def is_same_license(occurrence: Occurrence, added: Iterable[Sequence[str]], prin
     """
     template, theirs = occurrence.template, prints.words_of(occurrence.template)
     found = Differences([theirs[start:end].tolist() for start, end in occurrence.missing], [list(words) for words in added])
+    found = _without_synonyms(found, prints)
     found = _without_disclaimer(found, occurrence, prints)
-    found = _without_names(_without_synonyms(found, prints), template.title)
+    found = _without_fillers(_without_names(found, template.title), template.title, prints)
     few = max(LONGEST_CHANGE, template.required // 100)
     if 1 - found.num_missing / template.required < _LEAST_COVERAGE or found.num_extra > few + found.num_missing:
         return False
@@ -61,14 +62,46 @@ def is_same_license(occurrence: Occurrence, added: Iterable[Sequence[str]], prin
 
 
 def _without_synonyms(found: Differences, prints: Fingerprints) -> Differences:
-    """Leave out what only says the same in other words: a word written as two, and names for the thing itself."""
-    missing, extra = found.missing, found.extra
-    halves = [words for words in extra if [prints.numbers["".join(words)]] in missing]
-    joined = [[prints.numbers["".join(words)]] for words in halves]
+    """Leave out what only says the same in other words: words run together or apart, and names for the thing itself."""
+    missing, extra = list(found.missing), []
+    for words in found.extra:
+        same = next((run for run in missing if _reads_the_same(run, words, prints)), None)
+        if same is None:
+            extra.append(words)
+        else:
+            missing.remove(same)
     things, things_here = _numbers_of(word_tables().thing), word_tables().thing
     return Differences(
-        [words for words in missing if words not in joined and not things.issuperset(words)],
-        [words for words in extra if words not in halves and not things_here.issuperset(words)],
+        [words for words in missing if not things.issuperset(words)],
+        [words for words in extra if not things_here.issuperset(words)],
+    )
+
+
+def _reads_the_same(missing: list[int], words: list[str], prints: Fingerprints) -> bool:
+    """Whether added words are the missing ones with other spaces ("mer chantability", "theimplied"), or mean the same."""
+    if [prints.numbers["".join(words)]] == missing:
+        return True
+    if len(words) == 1 and len(missing) == 2:
+        (word,) = words
+        return any([prints.numbers[word[:at]], prints.numbers[word[at:]]] == missing for at in range(1, len(word)))
+    joined = " ".join(words)
+    return any(
+        joined in phrases and any([prints.numbers[word] for word in phrase.split()] == missing for phrase in phrases)
+        for phrases in word_tables().same_phrases
+    )
+
+
+def _without_fillers(found: Differences, title: frozenset[int], prints: Fingerprints) -> Differences:
+    """Leave out additions that only point or say what the thing is ("and documentation"), and names of a copyright line."""
+    tables = word_tables()
+    noticed = title | _numbers_of(frozenset(["copyright"]))
+    return Differences(
+        [words for words in found.missing if not noticed.issuperset(words)],
+        [
+            words
+            for words in found.extra
+            if not tables.filler.issuperset(words) and not title.issuperset(prints.numbers[word] for word in words)
+        ],
     )
 
 

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from importlib import resources
 from itertools import accumulate
 
-VERSION = 2
+VERSION = 3
 """Of these rules: fingerprints made under another version do not fit."""
 
 _WORD = re.compile(r"[^\W_]+")
@@ -28,6 +28,7 @@ _TAG = re.compile(
     r"|td|th|blockquote|tt|dl|dt|dd|sup|sub|link|img|section|article|main|small|big)\b[^<>]*>",
     re.DOTALL,
 )
+_ESCAPED_BREAK = "\\n"  # as in a text within JSON
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#x?[0-9a-f]{1,6});")
 _ANGLES = {"&lt;": "<", "&gt;": ">"}
 _PLACEHOLDER = re.compile(
@@ -52,7 +53,8 @@ _COPYRIGHT = re.compile(
     r"|date|you|your|we|legend|dates|itself|exceptions?|offices?|notification|in|also|means)\b)[^\w\n]*[\w©<\[{(]"
     r"|(?:©|\(c\)[^\w\n]{0,3}(?:copyright|\d{4}))|developed by:)"
     # … to the end of the line, but not into terms that begin on it.
-    r".*?(?=[.,;][^\w\n]{1,4}(?:permission|redistributions?|this|the|you|licensed|everyone|use|all (?!rights)|unless"
+    r".*?(?=[.,;][^\w\n]{1,4}(?:permission|redistributions?|this|the (?:above|author|contents?|copyright|following|holder"
+    r"|licen[sc]e|program|right|software|source|terms|use)|you|licensed|everyone|use|all (?!rights)|unless"
     r"|provided|may|except|for|a |if|it|subject|these|distributed)\b|$)",
     re.MULTILINE,
 )
@@ -90,13 +92,16 @@ class WordTables:
     legal: frozenset[str]
     thing: frozenset[str]
     disclaiming: frozenset[str]
+    disclaimer: frozenset[str]
     describing: frozenset[str]
     binding: frozenset[str]
     common: frozenset[str]
     about_licenses: frozenset[str]
+    filler: frozenset[str]
     title: frozenset[str]
     copyright_line: frozenset[str]
     same: dict[str, str]
+    same_phrases: tuple[frozenset[str], ...]
 
 
 @cache
@@ -108,11 +113,12 @@ def word_tables() -> WordTables:
         slots=tuple(re.compile(slot) for slot in slots),
         additions=tuple(re.compile(addition) for addition in values["additions"]),
         same=values["same"],
+        same_phrases=tuple(frozenset(phrases) for phrases in values["same_phrases"]),
         **{
             name: frozenset(values[name])
             for name in (
-                *("weighty", "giving", "thing", "disclaiming", "legal", "describing", "binding", "common"),
-                *("about_licenses", "title", "copyright_line"),
+                *("weighty", "giving", "thing", "disclaiming", "disclaimer", "legal", "describing", "binding", "common"),
+                *("about_licenses", "filler", "title", "copyright_line"),
             )
         },
     )
@@ -184,6 +190,8 @@ def _lower(text: str) -> str:
 
 def _blanked(low: str, text: str) -> str:
     """Replace by spaces what says nothing: every word keeps its place."""
+    if _ESCAPED_BREAK in low:
+        low = low.replace(_ESCAPED_BREAK, "  ")
     if "&" in low:
         low = _ENTITY.sub(lambda match: _ANGLES.get(match[0], "").ljust(len(match[0])), low)
     if "<" in low:

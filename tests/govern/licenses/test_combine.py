@@ -19,9 +19,18 @@ from tests.govern.licenses.texts import GNU_NOTICE, license_text
         ("Your choice of the Unlicense or the MIT license.", "Unlicense OR MIT"),
         (
             "Under the terms of *either* of the licenses found in LICENSE.APACHE or LICENSE.BSD.",
-            "Apache-2.0 OR BSD-3-Clause",
+            "Apache-2.0 OR LicenseRef-BSD",
         ),
         ("Under either of\n\n* Apache License 2.0 (see a)\n* MIT license (see b)\n\nat your option.", "Apache-2.0 OR MIT"),
+        (
+            "Under the terms of any of the following licenses at your choice:\n\n* GNU General Public License Version 2 or"
+            " later\n* GNU Lesser General Public License Version 2.1 or later\n* Mozilla Public License Version 1.1\n",
+            "GPL-2.0-or-later OR LGPL-2.1-or-later OR MPL-1.1",
+        ),
+        ("Rights: Revised BSD License and/or CC BY 3.0", "BSD-3-Clause OR CC-BY-3.0"),
+        ("Under 2 licenses -- choose whichever you prefer: MIT license, Unlicense.", "MIT OR Unlicense"),
+        ("Released under the GPL 2.0+/LGPL 2.1+/MPL 1.1 tri-license.", "GPL-2.0-or-later OR LGPL-2.1-or-later OR MPL-1.1"),
+        ("Under the GNU General Public License version 2 or 3.", "GPL-2.0-only OR GPL-3.0-only"),
         (
             "Made available under the Eclipse Public License v2.0 and Eclipse Distribution License v1.0.",
             "EPL-2.0 OR BSD-3-Clause",
@@ -77,6 +86,62 @@ def test_a_choice_for_a_part_is_none_for_the_whole(part: str) -> None:
 )
 def test_an_exception_goes_with_its_licence(text: str, expression: str) -> None:
     assert recognize(text).expression == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        (
+            "Under the GPL version 2, with the following exception: it may be linked with Foo.",
+            "GPL-2.0-only WITH AdditionRef-exception",
+        ),
+        ("Under the MIT license, with the exception of the pictures.", "MIT"),
+        ("Under the MIT license. As a special exception, the tests may be burnt.", "MIT"),
+    ],
+)
+def test_an_exception_of_ones_own_goes_with_the_gnu_licences_only(text: str, expression: str) -> None:
+    assert recognize(text).expression == expression
+
+
+def test_an_old_id_of_an_exception_is_spelled_as_today() -> None:
+    exception = Match("GPL-2.0-with-font-exception", "text", 9, 99, 1, 1)
+    notice = Match("GPL-2.0-or-later", "reference", 0, 8, 1, 1)
+    assert expression_of([exception], (), unknown=False) == "GPL-2.0-only WITH Font-exception-2.0"
+    assert expression_of([notice, exception], (), unknown=False) == "GPL-2.0-or-later WITH Font-exception-2.0"
+
+
+@pytest.mark.parametrize(
+    ("matches", "expression"),
+    [
+        (("text", "OpenSSL-standalone", "text", "SSLeay-standalone"), "OpenSSL"),
+        (("reference", "LGPL-3.0-or-later", "reference", "GPL-1.0-or-later"), "LGPL-3.0-or-later"),
+        (("reference", "MIT", "reference", "GPL-1.0-or-later"), "MIT AND GPL-1.0-or-later"),
+        (("reference", "CC-BY-NC-4.0", "reference", "LicenseRef-Non-Commercial"), "CC-BY-NC-4.0"),
+        (("reference", "MIT", "reference", "LicenseRef-Non-Commercial"), "MIT AND LicenseRef-Non-Commercial"),
+        (("text", "BUSL-1.1", "reference", "LicenseRef-Commercial"), "BUSL-1.1"),
+        (("text", "CC-BY-4.0", "reference", "LicenseRef-public-domain"), "CC-BY-4.0"),
+    ],
+)
+def test_what_another_part_implies_is_left_out(matches: tuple[str, ...], expression: str) -> None:
+    found = [Match(name, kind, at, at + 1, 1, 1) for at, (kind, name) in enumerate(zip(matches[::2], matches[1::2]))]
+    assert expression_of(found, (), unknown=False) == expression
+
+
+def test_the_title_of_a_changed_text_is_no_licence() -> None:
+    changed = Match("LicenseRef-unknown", "changed", 9, 99, 1, 1, nearest="BSD-3-Clause")
+    title = Match("BSD-3-Clause", "reference", 0, 8, 1, 1)
+    other = Match("Apache-2.0", "reference", 0, 8, 1, 1)
+    assert expression_of([title, changed], (), unknown=False) == "LicenseRef-unknown"
+    assert expression_of([other, changed], (), unknown=False) == "Apache-2.0 AND LicenseRef-unknown"
+
+
+def test_a_restriction_is_never_on_offer() -> None:
+    found = recognize("Dual licensed: the MIT license for non-commercial use, or a license for research purposes.")
+    assert found.license_class != "permissive"
+
+
+def test_a_version_that_does_not_exist_is_not_known() -> None:
+    assert recognize("Licensed under the EUPL-3.0.").license_class == "unknown"
 
 
 def test_an_exception_without_its_licence_is_not_known() -> None:

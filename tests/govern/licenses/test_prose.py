@@ -93,7 +93,8 @@ def test_a_sentence_that_binds_blocks_wherever_it_stands() -> None:
 )
 def test_names_of_licences_and_other_languages_are_no_prose(sentence: str) -> None:
     for text in (f"{sentence}\n\n{license_text('MIT')}", f"{license_text('MIT')}\n\n{sentence}\n"):
-        assert recognize(text).expression == "MIT AND LicenseRef-unknown"
+        assert recognize(text).stated == "MIT"
+        assert recognize(text).license_class == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -112,8 +113,10 @@ def test_the_second_line_of_a_copyright_line_states_nothing(names: str) -> None:
 def test_much_prose_is_left_to_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"{license_text('MIT')}\n\nFoo is a small tool for the weather in Rome.\n"
     assert recognize(text).expression == "MIT"
+    assert recognize(text).license_class == "permissive"
     monkeypatch.setattr(prose, "MOST_PROSE_WORDS", 5)
-    assert recognize(text).expression == "MIT AND LicenseRef-unknown"
+    assert recognize(text).expression == "MIT"
+    assert recognize(text).license_class == "unknown"
 
 
 def test_prose_alone_is_no_licence() -> None:

@@ -86,9 +86,23 @@ def test_the_licence_that_comes_later_is_not_the_one_that_holds() -> None:
     assert found.expression == "BUSL-1.1"
 
 
+def test_parameters_of_the_business_source_license_are_no_licences_of_their_own() -> None:
+    found = recognize("Business Source License 1.1\n\nChange Date: 2030-01-01\n\nChange License: MIT\n")
+    assert found.expression == "BUSL-1.1"
+
+
+def test_what_was_made_for_research_may_be_used_for_all() -> None:
+    made = "The Software has been developed for research purposes only."
+    assert recognize(f"{made}\n\n{license_text('BSD-3-Clause')}").expression == "BSD-3-Clause"
+    assert (
+        recognize(f"{made.replace('developed', 'licensed')}\n\n{license_text('BSD-3-Clause')}").license_class == "non_free"
+    )
+
+
 def test_a_name_does_not_reach_into_the_next_paragraph() -> None:
     found = recognize(f"All of it is under a foo license.\n\nThe MIT License\n\n{license_text('MIT')}")
-    assert found.expression == "MIT AND LicenseRef-unknown"
+    assert found.expression == "MIT"
+    assert found.license_class == "unknown"  # "foo" is the name of none
 
 
 @pytest.mark.parametrize("text", ["Copyright 2020 ACME. All Rights Reserved.", "Foo\n\n© ACME\nAll rights reserved\n"])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stackwright.govern.licenses.classes import class_of
+from stackwright.govern.licenses.combine import EXCEPTIONS_OF_OLD_IDS
 from stackwright.govern.licenses.fingerprints import load_fingerprints
 from stackwright.govern.licenses.make_fingerprints import LIST_VERSION, fetch_list, fingerprints_of, further_texts
 from stackwright.govern.licenses.recognize import recognize
@@ -28,7 +29,11 @@ def spdx_list(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
 
 
 def same_text() -> dict[str, tuple[str, ...]]:
-    return {license_id: template.ids for template in load_fingerprints().templates for license_id in template.ids}
+    ids = {license_id: template.ids for template in load_fingerprints().templates for license_id in template.ids}
+    present = {
+        old: f"{old.partition('-with-')[0]}-only WITH {exception}" for old, exception in EXCEPTIONS_OF_OLD_IDS.items()
+    }
+    return {license_id: (*names, *(present[name] for name in names if name in present)) for license_id, names in ids.items()}
 
 
 def rewrapped(text: str) -> str:

@@ -29,6 +29,33 @@ def test_another_word_for_the_thing_may_stand_in_every_place() -> None:
     assert recognize(text).expression == "MIT"
 
 
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        ("modification,", "modifica-\ntion,"),
+        ("MERCHANTABILITY", "MER-\nCHANTABILITY"),
+        ("BUSINESS INTERRUPTION", "BUSINESSINTERRUPTION"),
+        ("this software without specific", "this software and documentation without specific"),
+        ("following disclaimer in", "following disclaimer listed in this license in"),
+        ("THIS SOFTWARE IS", "THIS SOFTWARE AND THE ACCOMPANYING DOCUMENTATION IS"),
+    ],
+)
+def test_other_spaces_and_words_that_only_point_leave_the_licence(words: str, others: str) -> None:
+    text = flat("BSD-3-Clause")
+    assert words in text
+    assert recognize(text.replace(words, others)).stated == "BSD-3-Clause"
+
+
+def test_the_same_denial_may_stand_in_other_words() -> None:
+    text = flat("BSD-3-Clause")
+    third = re.search(r"Neither the name .*? written permission\.", text)
+    assert third is not None
+    plain = "The name of the copyright holder {} be used to endorse or promote products derived from this software without"
+    for denial in ("may not", "cannot", "must not"):
+        changed = text.replace(third[0], f"{plain.format(denial)} specific prior written permission.")
+        assert recognize(changed).stated == "BSD-3-Clause", denial
+
+
 def test_many_small_differences_are_too_many() -> None:
     text = flat("MIT")
     assert recognize(text.replace(" the ", " ", 2)).expression == "MIT"
