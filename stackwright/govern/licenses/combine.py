@@ -38,6 +38,7 @@ def expression_of(matches: Sequence[Match], offered: Collection[str], *, unknown
 
 _HALVES = ("OpenSSL-standalone", "SSLeay-standalone")
 _GPL, _LESSER = "GPL-1.0-or-later", ("LGPL-", "AGPL-")
+_LISTED_BY_EUPL = frozenset(["CECILL-2.1", "OSL-3.0", "GPL-2.0-only"])
 _NON_COMMERCIAL = ("-NC-", "-NC", "Noncommercial")
 
 
@@ -47,6 +48,8 @@ def _without_implied(parts: list[str], texts: Collection[str]) -> list[str]:
         parts = ["OpenSSL" if part == _HALVES[0] else part for part in parts if part != _HALVES[1]]
     if _GPL in parts and any(part.startswith(_LESSER) for part in parts):
         parts = [part for part in parts if part != _GPL]  # their notices speak of it
+    if parts and parts[0].startswith("EUPL-") and _LISTED_BY_EUPL.issubset(parts):
+        parts = parts[:1]  # its annex, in any language, names the licences that it is compatible with
     if any(words in part for part in parts for words in _NON_COMMERCIAL if part != NON_COMMERCIAL):
         parts = [part for part in parts if part != NON_COMMERCIAL]
     if any(class_of(text) == "non_free" for text in texts):
@@ -141,6 +144,9 @@ EXCEPTIONS_OF_OLD_IDS = {
 def _with_exceptions(parts: list[str]) -> list[str]:
     """Join an exception with the licence that it belongs to; alone it says nothing that is known."""
     parts = _with_present_ids(parts)
+    exceptions = [part for part in parts if part.lower() in class_table().exceptions]
+    if len(exceptions) > 1:
+        parts = [part for part in parts if part != UNNAMED_EXCEPTION]  # it introduces the one that has a name
     for exception in [part for part in parts if part.lower() in class_table().exceptions]:
         begins = _EXTENDED.get(exception, ())
         extended = next((part for part in parts if part.startswith(begins) and " " not in part), None) if begins else None

@@ -48,7 +48,8 @@ def conclude(reading: Reading) -> Recognition:
     if reading.matches:
         terms = _states_terms(reading, left)
     else:
-        terms = len(left) > FEW_WORDS and legal > max(1, _LEAST_LEGAL * len(left))
+        stating = remainder.count_stating(reading.words[index] for index in left)
+        terms = len(left) > FEW_WORDS and stating > max(1, _LEAST_LEGAL * len(left))
     if weighs and (reading.matches or terms):
         reading.notes.append(f"{len(left)} words that nothing explains")
     return _recognition(reading, left, unknown=weighs and terms, doubtful=weighs)
@@ -96,6 +97,8 @@ def _set_aside_names(reading: Reading, left: list[int]) -> None:
 
 def _states_terms(reading: Reading, left: list[int]) -> bool:
     """Whether one of the sentences that nothing explains states terms."""
+    if not left:
+        return False
     starts = prose.sentence_starts(reading.text)
     sentences: dict[int, list[str]] = {}
     for index in left:

@@ -149,6 +149,8 @@ class Reading:
 
     def match_references(self) -> None:
         """Find tags, sentences and addresses that name a licence, outside the texts."""
+        if len(self.words) and self.in_text.all():
+            return
         self._explain_appendix()
         self._match_tags()
         refusal = forbids_training(self.text)

@@ -7,7 +7,7 @@ attribution or the like. A line with a word that could change the terms (`weight
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from stackwright.govern.licenses.words import RESERVED, word_tables
 
@@ -38,6 +38,8 @@ _ORGANISATION = re.compile(
     r"\b[A-Z]\w+ (?:Foundation|Institute|Cent(?:er|re)|Laborator(?:y|ies)|Labs|Group|Council|Corporation|Initiatives)\b"
 )
 _RESERVED = frozenset(["all", "rights", "reserved"])
+_UNRESTRICTED = re.compile(r"\b(?:no|without|few)(?: \w+)? restrictions?\b")
+_OF_LISTS = frozenset(["written", "modified", "distribution", "software", "copyrighted"])
 _HOLDERS = frozenset(["company", "companies", "members", "individuals", "people", "developers", "owners"])
 _MOST_NAME_WORDS, _SHORT, _SHORT_TITLE = 12, 4, 8
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -87,10 +89,16 @@ def takes_away(words: Iterable[str]) -> bool:
     return not word_tables().weighty.isdisjoint(words)
 
 
+def count_stating(words: Iterable[str]) -> int:
+    """Return how many words are legal ones that a list of files or authors has no use for."""
+    return sum(word in word_tables().legal and word not in _OF_LISTS for word in words)
+
+
 def count_legal(words: Iterable[str]) -> int:
     return sum(word in word_tables().legal for word in words)
 
 
-def states_terms(words: Collection[str]) -> bool:
+def states_terms(words: Sequence[str]) -> bool:
     """Whether a line of prose states terms: it takes something away, and it is about licences or software."""
+    words = _UNRESTRICTED.sub(" ", " ".join(words)).split()
     return takes_away(words) and not word_tables().about_licenses.isdisjoint(words) and count_legal(words) > 1

@@ -95,6 +95,10 @@ def test_an_exception_goes_with_its_licence(text: str, expression: str) -> None:
             "Under the GPL version 2, with the following exception: it may be linked with Foo.",
             "GPL-2.0-only WITH AdditionRef-exception",
         ),
+        (
+            "Under the GPL version 2, with the added permission that you may link it.",
+            "GPL-2.0-only WITH AdditionRef-exception",
+        ),
         ("Under the MIT license, with the exception of the pictures.", "MIT"),
         ("Under the MIT license. As a special exception, the tests may be burnt.", "MIT"),
     ],
@@ -120,6 +124,11 @@ def test_an_old_id_of_an_exception_is_spelled_as_today() -> None:
         (("reference", "MIT", "reference", "LicenseRef-Non-Commercial"), "MIT AND LicenseRef-Non-Commercial"),
         (("text", "BUSL-1.1", "reference", "LicenseRef-Commercial"), "BUSL-1.1"),
         (("text", "CC-BY-4.0", "reference", "LicenseRef-public-domain"), "CC-BY-4.0"),
+        (
+            ("reference", "EUPL-1.2", "reference", "GPL-2.0-only", "reference", "OSL-3.0", "reference", "CECILL-2.1"),
+            "EUPL-1.2",
+        ),
+        (("reference", "EUPL-1.2", "reference", "GPL-2.0-only"), "EUPL-1.2 AND GPL-2.0-only"),
     ],
 )
 def test_what_another_part_implies_is_left_out(matches: tuple[str, ...], expression: str) -> None:

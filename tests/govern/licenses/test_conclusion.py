@@ -96,3 +96,17 @@ def test_a_disclaimer_that_stands_alone_says_nothing() -> None:
 def test_a_list_of_files_is_no_licence_although_it_says_the_word() -> None:
     names = "\n".join(f"lib{number}.so is made of a{number}.c" for number in range(40))
     assert recognize(f"Files that come with the license of the product:\n{names}").expression is None
+
+
+def test_to_say_that_there_are_no_restrictions_restricts_nothing() -> None:
+    few = "There are no restrictions on the redistribution and usage of the software."
+    assert recognize(f"{license_text('MIT')}\n\n{few}\n").stated == "MIT"
+    assert recognize(f"{license_text('MIT')}\n\n{few}\n").expression == "MIT"
+    some = few.replace("no restrictions", "restrictions")
+    assert recognize(f"{license_text('MIT')}\n\n{some}\n").expression == "MIT AND LicenseRef-unknown"
+
+
+def test_a_list_of_authors_is_no_licence() -> None:
+    assert (
+        recognize("Foo is written and modified by Jane Doe, and it was distributed by gaetano and mafro.").expression is None
+    )
