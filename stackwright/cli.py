@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
 import logging
 import os
 import signal
@@ -15,13 +14,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from stackwright import __version__
 from stackwright.cli_errors import one_line_errors
 from stackwright.cli_optout import optout
+from stackwright.cli_output import print_json
 from stackwright.errors import TargetError
 from stackwright.recipe import load_recipe
 from stackwright.sizes import parse_size
@@ -95,15 +95,12 @@ def build_command(
     memory_bytes = None if memory is None else parse_size(memory)
     from stackwright import console
     from stackwright.build import build, plan_build
-    from stackwright.removal import open_run
-    from stackwright.run_folder import RUN_FILE
 
     if dry_run:
         outcomes = plan_build(resolved, folder, from_stage=from_stage, to_stage=to_stage)
         console.show_plan(resolved, folder, outcomes, as_json=as_json)
         return
-    if (folder / RUN_FILE).is_file():
-        open_run(folder)
+    _finish_what_was_begun(folder)
     with console.BuildConsole(folder, quiet=as_json) as observer:
         outcomes = build(
             resolved,
@@ -141,11 +138,11 @@ def explain_command(
 
     open_run(run)
     if proof:
-        _print_json(proof_of(run, target))
+        print_json(proof_of(run, target))
         return
     explanation = explain_run(run, target, limit=limit or (None if as_json else 10))
     if as_json:
-        _print_json(explanation.to_json())
+        print_json(explanation.to_json())
     else:
         answers.show_explanation(explanation)
 
@@ -166,17 +163,23 @@ def cite_command(
     """
     from stackwright import answers
     from stackwright.attribute.index import Index
+
+    text = _read_text(file)
+    _finish_what_was_begun(index)
+    citation = Index.open(index / "index" if (index / "index").is_dir() else index).cite(text)
+    if as_json:
+        print_json(citation.to_json())
+    else:
+        answers.show_citation(text, citation, limit=limit)
+
+
+def _finish_what_was_begun(folder: Path) -> None:
+    """Open a folder that is a run, so that a removal which was killed in it is completed; leave any other alone."""
     from stackwright.removal import open_run
     from stackwright.run_folder import RUN_FILE
 
-    text = _read_text(file)
-    if (index / RUN_FILE).is_file():
-        open_run(index)
-    citation = Index.open(index / "index" if (index / "index").is_dir() else index).cite(text)
-    if as_json:
-        _print_json(citation.to_json())
-    else:
-        answers.show_citation(text, citation, limit=limit)
+    if (folder / RUN_FILE).is_file():
+        open_run(folder)
 
 
 def _read_text(file: Path) -> str:
@@ -207,7 +210,7 @@ def measure_command(
     with Bars() as progress:
         report = run_measure(detector, part=part, data=data, progress=progress)
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         show_report(report, show=show)
 
@@ -272,16 +275,12 @@ def generate_command(
     settings = replace(settings, max_new_tokens=max_new_tokens or min(settings.max_new_tokens, context // 2))
     prompt_ids = build_prompt(loaded.tokenizer, text, suffix, context - settings.max_new_tokens)
     if as_json:
-        _print_json(complete(loaded.backend, loaded.tokenizer, prompt_ids, settings).to_json())
+        print_json(complete(loaded.backend, loaded.tokenizer, prompt_ids, settings).to_json())
         return
     for chunk in generate(loaded.backend, loaded.tokenizer, prompt_ids, settings):
         sys.stdout.write(chunk.text)
         sys.stdout.flush()
     sys.stdout.write("\n")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def main() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from stackwright.cli_errors import one_line_errors
+from stackwright.cli_output import print_json
 from stackwright.errors import TargetError, UsageError
 from stackwright.sizes import parse_size
 
@@ -64,7 +64,7 @@ def add_command(
     request, is_new = request_log(folder).add(target, requester, reason, _now())
     matched = len(plan_requests(folder, [request.id]).files) if request.is_pending else None
     if as_json:
-        _print_json({**request.to_json(), "is_new": is_new, "files": matched})
+        print_json({**request.to_json(), "is_new": is_new, "files": matched})
     else:
         removal_answers.show_added(request, is_new=is_new, matched=matched, folder=folder)
 
@@ -87,7 +87,7 @@ def list_command(
 
     requests = [request for request in request_log(folder).requests() if request.is_pending or not only_open]
     if as_json:
-        _print_json([{**request.to_json(), "age_days": age_days(request, now)} for request in requests])
+        print_json([{**request.to_json(), "age_days": age_days(request, now)} for request in requests])
     else:
         removal_answers.show_requests(requests, now, only_open=only_open)
 
@@ -117,7 +117,7 @@ def decide_command(
     else:
         request = log.refuse(request_id, refused or "", _now())
     if as_json:
-        _print_json(request.to_json())
+        print_json(request.to_json())
     else:
         removal_answers.show_decided(request)
 
@@ -155,7 +155,7 @@ def apply_command(
     if dry_run:
         plan = plan_requests(folder, ids, near_copies)
         if as_json:
-            _print_json(plan.to_json())
+            print_json(plan.to_json())
         else:
             removal_answers.show_plan(plan, limit=limit)
         return
@@ -171,7 +171,7 @@ def apply_command(
             observer=observer,
         )
     if as_json:
-        _print_json(removal.to_json())
+        print_json(removal.to_json())
     else:
         removal_answers.show_removal(removal, folder, limit=limit)
 
@@ -196,17 +196,13 @@ def verify_command(
 
     try:
         data = receipt.read_bytes()
-        key = (
-            public_key if public_key is None or not Path(public_key[:255]).is_file() else Path(public_key).read_text("ascii")
-        )
+        key = public_key
+        if public_key is not None and Path(public_key).is_file():
+            key = Path(public_key).read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"{receipt} or the key cannot be read ({error})", "give a receipt that apply wrote") from error
     verified = verify_receipt(data, key)
     if as_json:
-        _print_json({"receipt": dict(verified.content), "key_name": verified.key_name, "note": verified.note})
+        print_json({"receipt": dict(verified.content), "key_name": verified.key_name, "note": verified.note})
     else:
         removal_answers.show_verified(verified)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich import box
 from rich.console import Console
@@ -105,23 +105,18 @@ class _PlainTask:
         self._note = text
 
 
-class BuildConsole(BuildObserver):
-    """Draws a build while it runs and sums it up at the end. Use as a context manager."""
+class ConsoleProgress:
+    """Progress on a console: bars on a terminal, plain lines elsewhere. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, quiet: bool = False) -> None:
-        self._folder = folder
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=not sys.stdout.isatty())
-        self._meter = ResourceMeter()
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._bars: Progress | None = None
 
-    def __enter__(self) -> BuildConsole:
-        self._meter.__enter__()
-        self._console.print(f"Building [bold]{self._folder}[/bold]")
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop_bars()
-        self._meter.__exit__(kind, error, trace)
 
     def task(self, label: str, total: float | None, unit: str) -> Task:
         if not self._console.is_terminal or self._console.quiet:
@@ -130,6 +125,29 @@ class BuildConsole(BuildObserver):
             self._bars = _progress_bars(self._console)
             self._bars.start()
         return _BarTask(self._bars, self._bars.add_task(label, total=total, unit=unit, note=""))
+
+    def _stop_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+class BuildConsole(ConsoleProgress, BuildObserver):
+    """Draws a build while it runs and sums it up at the end. Use as a context manager."""
+
+    def __init__(self, folder: Path, *, quiet: bool = False) -> None:
+        super().__init__(Console(quiet=quiet, highlight=False, soft_wrap=not sys.stdout.isatty()))
+        self._folder = folder
+        self._meter = ResourceMeter()
+
+    def __enter__(self) -> Self:
+        self._meter.__enter__()
+        self._console.print(f"Building [bold]{self._folder}[/bold]")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        self._meter.__exit__(kind, error, trace)
 
     def stage_started(self, stage: Stage, why: str) -> None:
         self._console.print(f"[cyan]…[/cyan] [bold]{stage.name}[/bold] ({why})")
@@ -143,11 +161,6 @@ class BuildConsole(BuildObserver):
         self._console.print(
             f"[green]✓[/green] [bold]{outcome.stage.name}[/bold] {duration_text(outcome.seconds)}: {escape(told)}"
         )
-
-    def _stop_bars(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
 
     def show_summary(self, outcomes: Sequence[StageOutcome], *, as_json: bool) -> None:
         if as_json:

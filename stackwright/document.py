@@ -8,12 +8,17 @@ the text that is trained on, after decoding and redaction. Names follow The Stac
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 DOCUMENT_KEY = ("repo", "revision", "path")
 """Columns that identify a document and order every table."""
+
+DocumentKey = tuple[str, str, str]
+"""The identity of a document: the values of `DOCUMENT_KEY`."""
 
 DOCUMENTS = pa.schema(
     [
@@ -142,6 +147,11 @@ def git_blob_id(data: bytes) -> str:
 def text_digest(text: str) -> str:
     """Return the SHA-256 of a text in UTF-8: the `text_id` of what is trained on."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def key_of(row: Mapping[str, Any]) -> DocumentKey:
+    """Return the identity of the document that a row of any table is about."""
+    return row["repo"], row["revision"], row["path"]
 
 
 def document_name(repo: str, revision: str, path: str) -> str:

@@ -17,14 +17,15 @@ from typing import Any, Literal
 
 from stackwright.artifact import Artifact, load_artifact
 from stackwright.curate.pii import RULE as REDACTION
+from stackwright.document import DocumentKey, key_of
 from stackwright.errors import GovernanceError, ReceiptError, StackwrightError, UsageError
 from stackwright.govern.ledger import Ledger, Selection, TargetKind
-from stackwright.govern.proofs import prove
+from stackwright.govern.proofs import contents_tree
 from stackwright.govern.receipts import verify_receipt
 from stackwright.govern.removals import OPTOUT, RECEIPTS, load_removals, receipt_ids, request_log
 from stackwright.govern.requests import Request, age_days, parse_target
 from stackwright.pages.requests import RemovalRequest
-from stackwright.train.load_list import CheckpointExposure, Key, checkpoint_exposures
+from stackwright.train.load_list import CheckpointExposure, checkpoint_exposures
 
 TrainingStatus = Literal["untrained", "unknown", "current", "earlier_dataset"]
 
@@ -123,8 +124,7 @@ def proof_of(run_folder: Path, target: str) -> dict[str, Any]:
             f"{target!r} is a repository, and a proof is about one content", "name a file (repository:path) or a content id"
         )
     content_id = selection.values[0] if selection.kind == "content" else _content_of(run_folder, ledger, selection)
-    ids = [row["content_id"] for row in ledger.query("select distinct content_id from used")]
-    return prove(ids, content_id).to_json()
+    return contents_tree(ledger.dataset).prove(content_id).to_json()
 
 
 def requests_of(run_folder: Path, now: datetime.datetime) -> list[RemovalRequest]:
@@ -168,7 +168,7 @@ def _exposures(
         "select repo, revision, path from trained join files using (repo, revision, path, content_id) "
         f"where {selection.condition}"
     )
-    exposures = checkpoint_exposures(run_folder, [_key(row) for row in ledger.query(query, selection.values)])
+    exposures = checkpoint_exposures(run_folder, [key_of(row) for row in ledger.query(query, selection.values)])
     return ("current" if _is_current(run_folder, ledger, checkpoints) else "earlier_dataset"), exposures
 
 
@@ -224,10 +224,10 @@ def _documents(
     lower = _edges_by_file(ledger.copies_each(selection, limit, side="lower"))
     higher = _edges_by_file(ledger.copies_each(selection, limit, side="higher"))
     query = f"select repo, revision, path, detected_licenses from used where {selection.condition}"
-    licenses = {_key(row): row["detected_licenses"] for row in ledger.query(query, selection.values)}
+    licenses = {key_of(row): row["detected_licenses"] for row in ledger.query(query, selection.values)}
     documents = []
     for row in ledger.rows(selection, limit):
-        key = _key(row)
+        key = key_of(row)
         below, above = lower.get(key, []), higher.get(key, [])
         kept_for_it = [edge for edge in above if edge["decisive"]]
         similar = sorted((edge for edge in (*below, *above) if not edge["decisive"]), key=_likest_first)[:limit]
@@ -266,11 +266,11 @@ def _rules(row: Mapping[str, Any]) -> Row:
     }
 
 
-def _edges_by_file(edges: Iterable[Row]) -> dict[Key, list[Row]]:
+def _edges_by_file(edges: Iterable[Row]) -> dict[DocumentKey, list[Row]]:
     """Return the edges of each file, the decisive ones first."""
-    found: dict[Key, list[Row]] = {}
+    found: dict[DocumentKey, list[Row]] = {}
     for edge in edges:
-        found.setdefault(_key(edge), []).append(edge)
+        found.setdefault(key_of(edge), []).append(edge)
     return found
 
 
@@ -281,10 +281,6 @@ def _likest_first(edge: Mapping[str, Any]) -> tuple[float, str, str, str]:
 def _copy(edge: Mapping[str, Any]) -> Row:
     names = {name: edge[f"other_{name}"] for name in ("repo", "revision", "path", "content_id")}
     return {**names, "kind": edge["kind"], "similarity": edge["similarity"]}
-
-
-def _key(row: Mapping[str, Any]) -> Key:
-    return row["repo"], row["revision"], row["path"]
 
 
 def _shown(request: Request, now: datetime.datetime) -> RemovalRequest:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and digests of values and files.
+"""Files that are there whole or not at all, digests of values and files, and where an operator's keys lie.
 
 Whatever is written here gets a temporary name, is synced and then renamed, so a reader never sees half of it and a killed
 process leaves nothing that has a final name.
@@ -65,6 +65,15 @@ def write_json(path: Path, value: object) -> None:
     """Write readable JSON with a fixed order of keys, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode("utf-8") + b"\n")
+
+
+def key_file(variable: str, name: str) -> Path:
+    """Return the place of an operator's key: what the environment variable names, or the user's configuration folder."""
+    given = os.environ.get(variable)
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "stackwright" / name
 
 
 def make_secret_file(path: Path, make: Callable[[], bytes]) -> None:

@@ -21,12 +21,13 @@ from typing import Any
 
 from stackwright.artifact import Artifact, load_artifact
 from stackwright.build import BuildObserver, rebuild
+from stackwright.document import DOCUMENT_KEY, DocumentKey, key_of
 from stackwright.engine import Engine, available_cores, read_table
 from stackwright.errors import DataError, GovernanceError, RequestError, RunLockedError
 from stackwright.files import write_json
-from stackwright.govern.proofs import merkle_root
+from stackwright.govern.proofs import contents_tree
 from stackwright.govern.receipts import CheckpointSeen, Digests, Merkle, Receipt, load_signing_key, sign
-from stackwright.govern.removal_plan import Key, NearCopies, RemovalPlan, plan_removal
+from stackwright.govern.removal_plan import NearCopies, RemovalPlan, plan_removal
 from stackwright.govern.removals import OPTOUT, RECEIPTS, REMOVED_FILE, load_removals, request_log
 from stackwright.govern.requests import Request
 from stackwright.recipe import load_recipe
@@ -55,7 +56,7 @@ class Removal:
     receipt: Mapping[str, Any] | None
     receipt_file: Path | None
     applied_before: tuple[Request, ...]  # requests that were applied already
-    trained_on: frozenset[Key] = frozenset()
+    trained_on: frozenset[DocumentKey] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -117,8 +118,9 @@ def apply_requests(
         seen = _seen_in_training(folder, plan.in_dataset())
         trained_on = frozenset(key for checkpoint in seen for key in checkpoint.files)
         tokenizer_seen = _seen_by_tokenizer(old, plan)
-        engine = Engine(workers or available_cores(), memory_bytes, observer or BuildObserver())
-        new, moves = _rebuild(folder, plan, engine, observer or BuildObserver(), retrain_tokenizer=retrain_tokenizer)
+        watcher = observer or BuildObserver()
+        engine = Engine(workers or available_cores(), memory_bytes, watcher)
+        new, moves = _rebuild(folder, plan, engine, watcher, retrain_tokenizer=retrain_tokenizer)
         receipt = Receipt(
             date=_date(now),
             run=folder.resolve().name,
@@ -154,12 +156,9 @@ def _chosen(folder: Path, ids: Sequence[str]) -> tuple[list[Request], tuple[Requ
 
 def _artifacts(folder: Path) -> dict[str, Artifact]:
     """Return the finished artefacts; corpus and dataset must be among them."""
-    found = {stage.folder: folder / stage.folder for stage in STAGES if (folder / stage.folder).is_dir()}
-    return {name: load_artifact(path) for name, path in {**found, **_needed(folder)}.items()}
-
-
-def _needed(folder: Path) -> dict[str, Path]:
-    return {name: folder / name for name in ("corpus", "dataset")}
+    needed = ("corpus", "dataset")
+    names = [stage.folder for stage in STAGES if stage.folder in needed or (folder / stage.folder).is_dir()]
+    return {name: load_artifact(folder / name) for name in names}
 
 
 def _rebuild(
@@ -222,8 +221,8 @@ def _digest(artifact: Artifact | None) -> str | None:
 
 
 def _merkle(dataset: Artifact) -> Merkle:
-    ids = set(dataset.table("documents").read(["content_id"]).column(0).to_pylist())
-    return Merkle(merkle_root(ids), len(ids))
+    tree = contents_tree(dataset)
+    return Merkle(tree.root, len(tree.ids))
 
 
 @dataclass(frozen=True)
@@ -231,10 +230,10 @@ class SeenInTraining:
     """What one checkpoint had seen of the files."""
 
     entry: CheckpointSeen
-    files: frozenset[Key]
+    files: frozenset[DocumentKey]
 
 
-def _seen_in_training(folder: Path, files: Sequence[Key]) -> list[SeenInTraining]:
+def _seen_in_training(folder: Path, files: Sequence[DocumentKey]) -> list[SeenInTraining]:
     """Return for each checkpoint which of the files it had been trained on, and in how many samples."""
     if not (folder / "checkpoints").is_dir():
         return []
@@ -253,6 +252,6 @@ def _seen_by_tokenizer(old: Mapping[str, Artifact], plan: RemovalPlan) -> int:
     if "tokenizer" not in old:
         return 0
     sampled = set(old["tokenizer"].table("sample").read().column(0).to_pylist())
-    going, names = set(plan.in_dataset()), ["repo", "revision", "path", "text_id"]
+    going, names = set(plan.in_dataset()), [*DOCUMENT_KEY, "text_id"]
     rows = (row for part in read_table(old["dataset"].table("documents"), names) for row in part.to_pylist())
-    return sum((row["repo"], row["revision"], row["path"]) in going and row["text_id"] in sampled for row in rows)
+    return sum(key_of(row) in going and row["text_id"] in sampled for row in rows)

@@ -44,6 +44,8 @@ class Stage:
     def fingerprint(self, recipe: Recipe, removals: Removals) -> str:
         """Return a digest of what the stage reads outside the run."""
         found = "" if self.extra_key is None else getattr(self._import(), self.extra_key)(recipe)
+        # Collect alone reads what authors had taken out. It leaves the files out, so its digest changes and with it the
+        # keys of the stages that read it; one whose inputs stayed the same has nothing to make anew.
         removed = "" if self.inputs else removals.digest
         return f"{found}-{removed}" if removed else found
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from stackwright.build import build
+from tests.asked_world import build_asked_run, make_asked_repositories
 from tests.corpus import make_repositories, small_recipe
 
 _missing_programs: set[str] = set()
@@ -83,6 +84,20 @@ def finished_run(repositories: Path, tmp_path_factory: pytest.TempPathFactory) -
         patch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
         build(small_recipe(repositories), folder, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def asked_repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repositories that people ask about; tests do not change them."""
+    return make_asked_repositories(tmp_path_factory.mktemp("asked") / "repositories")
+
+
+@pytest.fixture(scope="session")
+def asked_run(asked_repositories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run up to the dataset over repositories that people ask about; tests that change it take a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
+        return build_asked_run(asked_repositories, tmp_path_factory.mktemp("runs") / "asked")
 
 
 @pytest.fixture

@@ -12,17 +12,9 @@ import pytest
 from stackwright.answers import show_explanation
 from stackwright.explanation import RunExplanation, explain_run
 from stackwright.govern.removals import request_log
-from tests.asked_world import build_asked_run, make_asked_repositories
 from tests.pages.artifacts import entry, make_ledger
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.UTC)
-
-
-@pytest.fixture(scope="module")
-def asked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run up to the dataset over repositories that people ask about; tests do not change it."""
-    folder = tmp_path_factory.mktemp("asked")
-    return build_asked_run(make_asked_repositories(folder / "repositories"), folder / "run")
 
 
 def shown(explanation: RunExplanation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:

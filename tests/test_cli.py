@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from stackwright.artifact import load_artifact
+from stackwright.document import git_blob_id
 from stackwright.errors import UsageError
+from stackwright.govern.proofs import Proof, verify
 from stackwright.recipe import dump_recipe
 from stackwright.sizes import parse_size
 from tests.corpus import make_repositories, small_recipe
@@ -181,6 +184,34 @@ def test_explain_prints_verdict_rule_and_evidence(finished_run: Path) -> None:
     value = json.loads(run("explain", str(finished_run), "traps:long.js", "--json").stdout)
     assert value["documents"][0]["reason"] == "line_too_long"
     assert "did you mean" in one_line_error(run("explain", str(finished_run), "trap"))
+
+
+def test_explain_proves_that_a_content_is_in_the_release_or_is_not(finished_run: Path, repositories: Path) -> None:
+    root = json.loads((finished_run / "release" / "contents.json").read_text("utf-8"))["root"]
+    content_id = git_blob_id((repositories / "repo00" / "src" / "module0.py").read_bytes())
+    for target, asked, kind in (
+        ("repo00:src/module0.py", content_id, "inclusion"),
+        ("0" * 40, "0" * 40, "non_inclusion"),
+    ):
+        result = run("explain", str(finished_run), target, "--proof")
+        assert result.returncode == 0, result.stderr
+        proof = Proof.from_json(json.loads(result.stdout))
+        assert proof.kind == kind
+        verify(proof, asked, root)
+    assert "a proof is about one content" in one_line_error(run("explain", str(finished_run), "repo00", "--proof"))
+
+
+@pytest.mark.parametrize(("options", "status"), [(["--keep-tokenizer"], "skipped"), ([], "ran")])
+def test_keep_tokenizer_uses_the_one_that_is_there_though_the_dataset_changed(
+    run_copy: Path, recipe_file: Path, options: list[str], status: str
+) -> None:
+    before = load_artifact(run_copy / "tokenizer").digest
+    arguments = ["--out", str(run_copy), "--set", "curate.near_dedup=off", "--to", "tokenizer", "--workers", "1", "--json"]
+    result = run("build", str(recipe_file), *arguments, *options)
+    assert result.returncode == 0, result.stderr
+    statuses = {stage["stage"]: stage["status"] for stage in json.loads(result.stdout)["stages"]}
+    assert statuses == {"collect": "skipped", "curate": "ran", "tokenizer": status}
+    assert (load_artifact(run_copy / "tokenizer").digest == before) == (status == "skipped")
 
 
 def test_generate_continues_infills_and_reads_standard_input(finished_run: Path) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from stackwright.artifact import load_artifact
+from stackwright.govern.receipts import Merkle, Receipt, load_signing_key, public_key_text, sign
+from stackwright.run_folder import begin_switch, pending_switch
 from tests.test_cli import one_line_error, run
 
 
@@ -96,6 +102,61 @@ def test_an_edited_receipt_is_refused(folder: Path) -> None:
     value["receipt"]["removed"].pop()
     receipt.write_text(json.dumps(value), "utf-8")
     assert "the receipt was changed" in one_line_error(run("optout", str(folder), "verify", str(receipt)))
+
+
+def test_near_copies_says_which_of_them_go_and_the_tokenizer_is_learned_anew_when_asked(folder: Path) -> None:
+    def near_of(plan: dict[str, Any]) -> tuple[list[str], list[str]]:
+        going = [file["path"] for file in plan["removed"] if file["why"].startswith("near copy")]
+        return going, [copy["path"] for copy in plan["left_for_decision"]]
+
+    add(folder, "directory/repo00:src/module1.py")
+    everything, nothing = (
+        json.loads(optout(folder, "apply", "--dry-run", "--near-copies", which, "--json")) for which in ("all", "none")
+    )
+    assert near_of(everything) == (["edited.py"], [])
+    assert near_of(nothing) == ([], ["edited.py"])
+    before = load_artifact(folder / "tokenizer").digest
+    arguments = ("--near-copies", "none", "--retrain-tokenizer", "--workers", "1", "--json")
+    receipt = json.loads(optout(folder, "apply", *arguments))["receipt"]["receipt"]
+    assert near_of(receipt) == ([], ["edited.py"])
+    after = load_artifact(folder / "tokenizer")
+    assert after.digest != before
+    assert after.manifest.content["inputs"]["dataset"] == load_artifact(folder / "dataset").digest
+    assert (receipt["tokenizer"]["kept"], receipt["tokenizer"]["sha256"]) == (False, after.digest)
+
+
+@pytest.mark.parametrize("command", ["build", "cite"])
+def test_a_removal_that_was_killed_is_completed_before_a_run_is_built_or_cited(folder: Path, command: str) -> None:
+    add(folder, "directory/repo00:src/module0.py")
+    note = {"requests": ["r0001"], "receipt_id": "0123456789abcdef", "date": "2026-11-25T12:00:00+00:00"}
+    begin_switch(folder, [], note)
+    arguments = {"build": [str(folder / "recipe.toml"), "--out", str(folder), "--to", "collect"], "cite": [str(folder)]}
+    result = run(command, *arguments[command])
+    assert result.returncode == 0, result.stderr
+    assert pending_switch(folder) is None
+    assert "r0001 was applied already: receipt 0123456789abcdef." in optout(folder, "apply", "r0001")
+
+
+def test_a_receipt_is_checked_with_a_key_that_lies_in_a_file(tmp_path: Path) -> None:
+    own, other = load_signing_key(), Ed25519PrivateKey.from_private_bytes(b"o" * 32)
+    files = {name: tmp_path / name for name in ("receipt.json", "own.pub", "other.pub", "odd.pub")}
+    nothing = Merkle("0" * 64, 0)
+    content = Receipt(
+        "2026-11-25T12:00:00+00:00", "run", (), (), (), None, 0, (), {}, merkle_before=nothing, merkle_after=nothing
+    ).content()
+    files["receipt.json"].write_text(json.dumps(sign(content, own)), "utf-8")
+    files["own.pub"].write_text(f"{public_key_text(own)}\n", "ascii")
+    files["other.pub"].write_text(f"{public_key_text(other)}\n", "ascii")
+    files["odd.pub"].write_bytes(b"\xff\xfe")
+
+    def verify(key: object) -> subprocess.CompletedProcess[str]:
+        return run("optout", str(tmp_path), "verify", str(files["receipt.json"]), "--public-key", str(key))
+
+    assert "signed with the given key" in " ".join(verify(files["own.pub"]).stdout.split())
+    assert "not with the given key" in one_line_error(verify(files["other.pub"]))
+    assert "or the key cannot be read" in one_line_error(verify(files["odd.pub"]))
+    assert "is not 32 bytes in base64" in one_line_error(verify(tmp_path / "missing.pub"))
+    assert "File name too long" in one_line_error(verify("A" * 5000))
 
 
 def test_the_examples_of_the_help_are_there() -> None:

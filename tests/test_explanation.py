@@ -20,22 +20,11 @@ from stackwright.document import git_blob_id
 from stackwright.explanation import explain_run
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
-from tests.asked_world import SECRETS, build_asked_run, make_asked_repositories
+from tests.asked_world import SECRETS
 from tests.corpus import small_recipe, write
 from tests.pages.artifacts import entry, fired, make_ledger
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.UTC)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_asked_repositories(tmp_path_factory.mktemp("asked") / "repositories")
-
-
-@pytest.fixture(scope="module")
-def asked_run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run up to the dataset over repositories that people ask about; tests do not change it."""
-    return build_asked_run(world, tmp_path_factory.mktemp("runs") / "asked")
 
 
 def the_document(run: Path, target: str, limit: int | None = 20) -> dict[str, Any]:
@@ -69,10 +58,10 @@ def test_the_rule_that_decided_is_the_one_that_the_row_names(tmp_path: Path) -> 
     assert (document["deciding"], document["also_fired"]) == (row["fired"][0], [first])
 
 
-def test_a_copy_is_decided_by_its_copy_and_not_by_what_was_redacted_in_it(tmp_path: Path, world: Path) -> None:
+def test_a_copy_is_decided_by_its_copy_and_not_by_what_was_redacted_in_it(tmp_path: Path, asked_repositories: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path / "world" / name / "package.json", '{"license": "MIT"}')
-        write(tmp_path / "world" / name / "people.py", (world / "mixed" / "people.py").read_bytes())
+        write(tmp_path / "world" / name / "people.py", (asked_repositories / "mixed" / "people.py").read_bytes())
         write(tmp_path / "world" / name / "own.py", f"value = '{name}'\n")
     build(small_recipe(tmp_path / "world"), tmp_path / "run", workers=1, to_stage="curate")
     row = the_document(tmp_path / "run", "two:people.py")
@@ -156,8 +145,10 @@ def test_a_repository_has_its_source_revision_and_declaration(asked_run: Path) -
     }
 
 
-def test_a_content_id_has_every_file_that_holds_it_in_small_letters_or_large(asked_run: Path, world: Path) -> None:
-    content_id = git_blob_id((world / "family1" / "same.py").read_bytes())
+def test_a_content_id_has_every_file_that_holds_it_in_small_letters_or_large(
+    asked_run: Path, asked_repositories: Path
+) -> None:
+    content_id = git_blob_id((asked_repositories / "family1" / "same.py").read_bytes())
     for target in (content_id, content_id.upper()):
         explanation = explain_run(asked_run, target)
         assert (explanation.kind, explanation.verdicts) == ("content", {"exact_duplicate": 3, "keep": 1})

@@ -26,22 +26,10 @@ from stackwright.govern.receipts import (
     was_used,
 )
 from stackwright.govern.removals import OPTOUT, RECEIPTS, REMOVED_FILE, RemovalSet, request_log
-from tests.asked_world import build_asked_run, make_asked_repositories
 from tests.corpus import write
 from tests.pages.artifacts import entry, make_ledger
 
 NOW = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.UTC)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_asked_repositories(tmp_path_factory.mktemp("asked") / "repositories")
-
-
-@pytest.fixture(scope="module")
-def asked_run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run up to the dataset over repositories that people ask about; tests do not change it."""
-    return build_asked_run(world, tmp_path_factory.mktemp("runs") / "asked")
 
 
 @pytest.fixture
@@ -54,8 +42,8 @@ def ask(run: Path, target: str, days_ago: int = 0) -> str:
     return request_log(run).add(target, "An Author", "mine", NOW - datetime.timedelta(days=days_ago))[0].id
 
 
-def test_requests_that_wait_and_reach_the_target_are_shown_with_their_age(requested: Path, world: Path) -> None:
-    content_id = git_blob_id((world / "mixed" / "people.py").read_bytes())
+def test_requests_that_wait_and_reach_the_target_are_shown_with_their_age(requested: Path, asked_repositories: Path) -> None:
+    content_id = git_blob_id((asked_repositories / "mixed" / "people.py").read_bytes())
     repository = ask(requested, "directory/mixed", days_ago=12)
     path = ask(requested, "directory/mixed:*.py", days_ago=3)
     content = ask(requested, content_id)
@@ -191,9 +179,9 @@ def check_proof(run: Path, target: str, content_id: str) -> str:
     return proof.kind
 
 
-def test_proofs_are_about_the_contents_of_the_dataset(asked_run: Path, world: Path) -> None:
+def test_proofs_are_about_the_contents_of_the_dataset(asked_run: Path, asked_repositories: Path) -> None:
     def content(path: str) -> str:
-        return git_blob_id((world / path).read_bytes())
+        return git_blob_id((asked_repositories / path).read_bytes())
 
     assert check_proof(asked_run, "mixed:people.py", content("mixed/people.py")) == "inclusion"
     assert check_proof(asked_run, content("mixed/people.py"), content("mixed/people.py")) == "inclusion"

@@ -40,7 +40,7 @@ LAYERS = [
     ["console", "explanation"],
     ["answers", "removal_answers"],
     ["measure"],
-    ["cli_errors", "sizes"],
+    ["cli_errors", "cli_output", "sizes"],
     ["cli_optout"],
     ["cli"],
     ["__main__"],

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from stackwright.artifact import read_batch, write_batches
-from stackwright.document import CLUSTERS
+from stackwright.document import CLUSTERS, key_of
 from stackwright.engine import Result, partition_by_key, partition_file, read_partition
 
 RULE = "exact_dedup"
@@ -96,7 +96,7 @@ def read_edges(scratch: Path, shard: int) -> list[dict[str, Any]]:
     """Return the edges of one shard's documents, sorted by document; none when exact deduplication did not run."""
     files = sorted((scratch / DUPLICATES_FOLDER).glob("partition-*.arrow"))
     edges = [edge for file in files for edge in read_batch(file, shard).to_pylist()]
-    return sorted(edges, key=lambda edge: (edge["repo"], edge["revision"], edge["path"]))
+    return sorted(edges, key=key_of)
 
 
 def _edge(dropped: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:

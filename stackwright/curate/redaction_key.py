@@ -8,26 +8,15 @@ runs made with the same key have equal ledgers. Share it between machines to hav
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from functools import partial
-from pathlib import Path
 
 from stackwright.errors import SourceError
-from stackwright.files import make_secret_file
+from stackwright.files import key_file, make_secret_file
 from stackwright.recipe import Recipe
 
 KEY_FILE_VARIABLE = "STACKWRIGHT_KEY_FILE"
 KEY_BYTES = 32
-
-
-def redaction_key_file() -> Path:
-    """Return the key's place: `STACKWRIGHT_KEY_FILE`, or the user's configuration folder."""
-    given = os.environ.get(KEY_FILE_VARIABLE)
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "stackwright" / "redaction.key"
 
 
 def load_redaction_key() -> bytes:
@@ -36,7 +25,7 @@ def load_redaction_key() -> bytes:
     Raises:
         SourceError: the file cannot be made or read, is too short, or others may read it.
     """
-    path = redaction_key_file()
+    path = key_file(KEY_FILE_VARIABLE, "redaction.key")
     try:
         make_secret_file(path, partial(secrets.token_bytes, KEY_BYTES))
         key = path.read_bytes()

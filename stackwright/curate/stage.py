@@ -28,7 +28,7 @@ from stackwright.curate.pii import redact, redact_excerpt
 from stackwright.curate.redaction_key import load_redaction_key, redaction_key_name
 from stackwright.curate.report import build_report
 from stackwright.curate.split import split_of
-from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, Fired, document_name, text_digest
+from stackwright.document import CLUSTERS, DOCUMENTS, LEDGER, DocumentKey, Fired, document_name, key_of, text_digest
 from stackwright.engine import Result, StageContext
 from stackwright.errors import DataError
 from stackwright.files import digest_of
@@ -181,17 +181,17 @@ def _examine(document: dict[str, Any], permission: Permission, job: _Job) -> dic
 
 def _survivors(shard: int, *, job: _Job) -> Iterator[dict[str, Any]]:
     """Yield the documents of a shard that neither a rule nor an equal copy dropped, in order, a row group at a time."""
-    copies = {_key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)}
+    copies = {key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)}
     with pq.ParquetFile(job.examined_path(shard)) as file:
         for group in range(file.num_row_groups):
             for row in file.read_row_group(group).to_pylist():
-                if not row["dropped"] and _key_of(row) not in copies:
+                if not row["dropped"] and key_of(row) not in copies:
                     yield row
 
 
 def _survivors_key(shard: int, *, job: _Job) -> str:
     """Return a digest that changes whenever `_survivors` does."""
-    return digest_of([job.examined[shard], [_key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)]])
+    return digest_of([job.examined[shard], [key_of(edge) for edge in exact_dedup.read_edges(job.staging.scratch, shard)]])
 
 
 def _write_shard(shard: int, *, job: _Job) -> Result:
@@ -203,10 +203,10 @@ def _write_shard(shard: int, *, job: _Job) -> Result:
 
 
 def _write_tables(shard: int, job: _Job, exact_edges: Sequence[dict[str, Any]]) -> Result:
-    exact, near = {_key_of(edge): edge for edge in exact_edges}, _near_edges(shard, job)
+    exact, near = {key_of(edge): edge for edge in exact_edges}, _near_edges(shard, job)
     documents, ledger, funnel = [], [], _Funnel()
     for row in pq.read_table(job.examined_path(shard)).to_pylist():
-        copies = [_copy_rule(edge, job) for edge in (exact.get(_key_of(row)), near.decisive.get(_key_of(row))) if edge]
+        copies = [_copy_rule(edge, job) for edge in (exact.get(key_of(row)), near.decisive.get(key_of(row))) if edge]
         row["fired"] += [asdict(copy) for copy in copies]
         deciding = _deciding_rule(row, is_duplicate=bool(copies))
         entry = _ledger_row(row, deciding)
@@ -216,28 +216,21 @@ def _write_tables(shard: int, job: _Job, exact_edges: Sequence[dict[str, Any]]) 
             documents.append(row)
     job.staging.write_table_part("documents", shard, [_only(row, DOCUMENTS) for row in documents])
     job.staging.write_table_part("ledger", shard, ledger)
-    edges = sorted([*exact.values(), *near.rows], key=lambda edge: (*_key_of(edge), edge["other_repo"], edge["other_path"]))
+    edges = sorted([*exact.values(), *near.rows], key=lambda edge: (*key_of(edge), edge["other_repo"], edge["other_path"]))
     job.staging.write_table_part("clusters", shard, edges)
     return funnel.to_json()
-
-
-_Key = tuple[str, str, str]
-
-
-def _key_of(row: Mapping[str, Any]) -> _Key:
-    return row["repo"], row["revision"], row["path"]
 
 
 @dataclass(frozen=True)
 class _NearEdges:
     rows: Sequence[dict[str, Any]]
-    decisive: Mapping[_Key, dict[str, Any]]
+    decisive: Mapping[DocumentKey, dict[str, Any]]
 
 
 def _near_edges(shard: int, job: _Job) -> _NearEdges:
     near = job.near_dedup()
     rows = [] if near is None else list(near_dedup.iter_edges(near, shard))
-    return _NearEdges(rows, {_key_of(edge): edge for edge in rows if edge["decisive"]})
+    return _NearEdges(rows, {key_of(edge): edge for edge in rows if edge["decisive"]})
 
 
 def _copy_rule(edge: Mapping[str, Any], job: _Job) -> Fired:

@@ -19,9 +19,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from stackwright.errors import ProofError
+
+if TYPE_CHECKING:
+    from stackwright.artifact import Artifact
 
 FORMAT = 1
 
@@ -131,6 +134,11 @@ class MerkleTree:
                 path.append(level[place ^ 1].hex())
             place >>= 1
         return Leaf(self.ids[index], index, tuple(path))
+
+
+def contents_tree(dataset: Artifact) -> MerkleTree:
+    """Return the tree over the contents of a dataset: what receipts, releases and proofs are about."""
+    return MerkleTree.build(dataset.table("documents").read(["content_id"]).column(0).to_pylist())
 
 
 def merkle_root(ids: Iterable[str]) -> str:

@@ -18,12 +18,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stackwright import __version__
 from stackwright.errors import ReceiptError
-from stackwright.files import canonical_json, make_secret_file
+from stackwright.files import canonical_json, key_file, make_secret_file
 from stackwright.govern.requests import VERIFIED_AT_APPLY, Request
 
 if TYPE_CHECKING:
@@ -230,15 +229,6 @@ def public_key_text(key: Ed25519PrivateKey) -> str:
     return base64.b64encode(key.public_key().public_bytes_raw()).decode("ascii")
 
 
-def signing_key_file() -> Path:
-    """Return the key's place: `STACKWRIGHT_SIGNING_KEY_FILE`, or the user's configuration folder."""
-    given = os.environ.get(KEY_FILE_VARIABLE)
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "stackwright" / "signing.key"
-
-
 def load_signing_key() -> Ed25519PrivateKey:
     """Return the operator's key; makes it on first use, but never where `STACKWRIGHT_SIGNING_KEY_FILE` is set.
 
@@ -249,7 +239,7 @@ def load_signing_key() -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    path, is_named = signing_key_file(), bool(os.environ.get(KEY_FILE_VARIABLE))
+    path, is_named = key_file(KEY_FILE_VARIABLE, "signing.key"), bool(os.environ.get(KEY_FILE_VARIABLE))
     try:
         if not is_named:
             make_secret_file(path, _new_key)

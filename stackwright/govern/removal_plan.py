@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from stackwright.artifact import Artifact, Table
-from stackwright.document import document_name, git_blob_id
+from stackwright.document import DocumentKey, document_name, git_blob_id
 from stackwright.engine import read_table
 from stackwright.govern.receipts import (
     ASKED_FOR,
@@ -35,8 +35,6 @@ NearCopies = Literal["later", "all", "none"]
 EMPTY_FILE = git_blob_id(b"")
 """The content of every empty file: nobody's work, so it takes no copies along."""
 
-Key = tuple[str, str, str]
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -51,7 +49,7 @@ class Seen:
     is_admitted: bool  # by collect
 
     @property
-    def key(self) -> Key:
+    def key(self) -> DocumentKey:
         return self.repo, self.revision, self.path
 
     @property
@@ -65,8 +63,8 @@ class RemovalPlan:
 
     requests: tuple[Request, ...]  # those that something matches
     unmatched: tuple[Request, ...]  # those that nothing in the run matches; they stay as they are
-    files: Mapping[Key, Seen] = field(repr=False)
-    why: Mapping[Key, str] = field(repr=False)
+    files: Mapping[DocumentKey, Seen] = field(repr=False)
+    why: Mapping[DocumentKey, str] = field(repr=False)
     left_for_decision: tuple[NearCopy, ...] = ()
 
     @property
@@ -77,7 +75,7 @@ class RemovalPlan:
         ids = frozenset(file.content_id for file in self.files.values() if file.content_id and file.content_id != EMPTY_FILE)
         return RemovalSet(targets, names, ids)
 
-    def in_dataset(self) -> list[Key]:
+    def in_dataset(self) -> list[DocumentKey]:
         """Return the files that the dataset holds, sorted."""
         return sorted(key for key, file in self.files.items() if file.reason is None)
 
@@ -89,7 +87,7 @@ class RemovalPlan:
             "left_for_decision": [asdict(copy) for copy in self.left_for_decision],
         }
 
-    def removed(self, trained_on: Collection[Key]) -> tuple[RemovedFile, ...]:
+    def removed(self, trained_on: Collection[DocumentKey]) -> tuple[RemovedFile, ...]:
         """Return the files for the receipt, sorted. `trained_on` are those that a checkpoint saw."""
         return tuple(
             RemovedFile(file.content_id, *key, why=self.why[key], was=_was(file, key in trained_on))
@@ -129,7 +127,7 @@ def plan_removal(
 
 def _files_matching(
     corpus: Artifact, dataset: Artifact, targets: Sequence[tuple[Request, Target]]
-) -> tuple[dict[Key, Seen], set[Target]]:
+) -> tuple[dict[DocumentKey, Seen], set[Target]]:
     matched: set[Target] = set()
 
     def is_wanted(file: Seen) -> bool:
@@ -140,7 +138,9 @@ def _files_matching(
     return _files_where(corpus, dataset, is_wanted), matched
 
 
-def _add_exact_copies(corpus: Artifact, dataset: Artifact, files: dict[Key, Seen], why: dict[Key, str]) -> None:
+def _add_exact_copies(
+    corpus: Artifact, dataset: Artifact, files: dict[DocumentKey, Seen], why: dict[DocumentKey, str]
+) -> None:
     """Add every file that has the bytes of one that goes."""
     first: dict[str, str] = {}
     for file in files.values():
@@ -151,7 +151,7 @@ def _add_exact_copies(corpus: Artifact, dataset: Artifact, files: dict[Key, Seen
     why.update({key: exact_copy_of(first[copy.content_id or ""]) for key, copy in copies.items()})
 
 
-def _files_where(corpus: Artifact, dataset: Artifact, condition: Callable[[Seen], bool]) -> dict[Key, Seen]:
+def _files_where(corpus: Artifact, dataset: Artifact, condition: Callable[[Seen], bool]) -> dict[DocumentKey, Seen]:
     return {file.key: file for file in _all_files(corpus, dataset) if condition(file)}
 
 
@@ -164,9 +164,9 @@ def _all_files(corpus: Artifact, dataset: Artifact) -> Iterator[Seen]:
                 yield Seen(**dict(zip(names, row, strict=True)), is_admitted=is_admitted)
 
 
-def _near_copies(clusters: Table, files: Collection[Key]) -> dict[Key, NearCopy]:
+def _near_copies(clusters: Table, files: Collection[DocumentKey]) -> dict[DocumentKey, NearCopy]:
     """Return the near copies of what goes that would stay, each with the file it is most like."""
-    found: dict[Key, NearCopy] = {}
+    found: dict[DocumentKey, NearCopy] = {}
     for part in read_table(clusters):
         for edge in part.to_pylist():
             if edge["kind"] != "near":
@@ -181,13 +181,13 @@ def _near_copies(clusters: Table, files: Collection[Key]) -> dict[Key, NearCopy]
     return found
 
 
-def _edge_key(edge: Mapping[str, Any], prefix: str) -> Key:
+def _edge_key(edge: Mapping[str, Any], prefix: str) -> DocumentKey:
     return edge[f"{prefix}repo"], edge[f"{prefix}revision"], edge[f"{prefix}path"]
 
 
 def _decide(
-    corpus: Artifact, near: Mapping[Key, NearCopy], files: Mapping[Key, Seen], near_copies: NearCopies
-) -> tuple[dict[Key, NearCopy], dict[Key, NearCopy]]:
+    corpus: Artifact, near: Mapping[DocumentKey, NearCopy], files: Mapping[DocumentKey, Seen], near_copies: NearCopies
+) -> tuple[dict[DocumentKey, NearCopy], dict[DocumentKey, NearCopy]]:
     """Return the near copies that go, and those that are left."""
     if near_copies == "none" or not near:
         return {}, dict(near)
@@ -203,7 +203,7 @@ def _decide(
     return going, {key: copy for key, copy in near.items() if key not in going}
 
 
-def _revision_dates(corpus: Artifact, keys: Iterable[Key]) -> dict[Key, datetime.datetime | None]:
+def _revision_dates(corpus: Artifact, keys: Iterable[DocumentKey]) -> dict[DocumentKey, datetime.datetime | None]:
     """Return when the revision of each file was made, where that is known."""
     table = corpus.table("repositories").read(["repo", "revision", "revision_date"])
     dates = {(row["repo"], row["revision"]): row["revision_date"] for row in table.to_pylist()}

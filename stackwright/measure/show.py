@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from types import TracebackType
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress as ProgressBars
 from rich.table import Table
 
-from stackwright.console import _BarTask, _PlainTask, _progress_bars
-from stackwright.log import Task
+from stackwright.console import ConsoleProgress
 from stackwright.measure.licenses import LicenseFinding, LicenseScores
 from stackwright.measure.near_dup import NearDupScores, PairFinding
 from stackwright.measure.records import LABEL_CLASSES, TextKind
@@ -27,27 +24,11 @@ FOUND_CLASSES = ("permissive", "weak_copyleft", "copyleft", "non_free", "unknown
 KIND_NAMES: dict[TextKind | None, str] = {"license_file": "licence files", "header": "headers", None: "all"}
 
 
-class Bars:
+class Bars(ConsoleProgress):
     """Progress on standard error, so that standard output holds the figures alone. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._bars: ProgressBars | None = None
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    def task(self, label: str, total: float | None, unit: str) -> Task:
-        if not self._console.is_terminal:
-            return _PlainTask(self._console, label, total, unit)
-        if self._bars is None:
-            self._bars = _progress_bars(self._console)
-            self._bars.start()
-        return _BarTask(self._bars, self._bars.add_task(label, total=total, unit=unit, note=""))
+        super().__init__(Console(stderr=True, highlight=False))
 
 
 def show_report(report: Report, *, show: bool, console: Console | None = None) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stackwright.artifact import Artifact, Table
-from stackwright.document import document_name
+from stackwright.document import DocumentKey, document_name
 from stackwright.pages import formats
 from stackwright.pages.charts import Bar, Frame, bar_chart, figures
 from stackwright.pages.duplicates import duplicates_body, is_current
@@ -35,7 +35,6 @@ from stackwright.pages.elements import (
 from stackwright.pages.permission import CONSENT_REASONS, consent_body, licenses_body, was_refused
 from stackwright.pages.samples import (
     Dropped,
-    Key,
     Redactor,
     copy_samples,
     dropped_samples,
@@ -126,7 +125,7 @@ def data_sections(data: Data, redact: Redactor) -> list[Section]:
     judged = dropped_samples(data.ledger, SAMPLES_EACH)
     kinds = copy_samples(data.clusters, SAMPLES_EACH) if is_current(data.clusters) else {}
     copies = [copy for kind in sorted(kinds, reverse=True) for copy in kinds[kind]]
-    texts: Mapping[Key, str] = {}
+    texts: Mapping[DocumentKey, str] = {}
     if redact is not show_nothing:
         texts = texts_for(data.corpus.table("documents"), [one for group in judged.values() for one in group], copies)
     bodies = {
@@ -211,7 +210,9 @@ def _reasons_table(report: Mapping[str, Any], collected: Sequence[str]) -> Html:
     return table(columns, rows, caption="Why files were dropped, in the order of the steps")
 
 
-def _dropped(data: Data, samples: Mapping[str, Sequence[Dropped]], texts: Mapping[Key, str], redact: Redactor) -> Html:
+def _dropped(
+    data: Data, samples: Mapping[str, Sequence[Dropped]], texts: Mapping[DocumentKey, str], redact: Redactor
+) -> Html:
     if not samples:
         return paragraph("No rule dropped a file.")
     note = "Excerpts come from the files as they were found, with personal data and secrets redacted."
@@ -229,7 +230,7 @@ def _dropped(data: Data, samples: Mapping[str, Sequence[Dropped]], texts: Mappin
     )  # fmt: skip
 
 
-def _sample(sample: Dropped, texts: Mapping[Key, str], redact: Redactor) -> Html:
+def _sample(sample: Dropped, texts: Mapping[DocumentKey, str], redact: Redactor) -> Html:
     name = document_name(*sample.key)
     facts = [("file", code(name)), *_evidence(sample)]
     listed = element(

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from stackwright.artifact import Table
-from stackwright.document import CLUSTERS, document_name
+from stackwright.document import CLUSTERS, DocumentKey, document_name
 from stackwright.pages import formats
 from stackwright.pages.charts import Bar, Frame, bar_chart, figures
 from stackwright.pages.elements import NO_HTML, Column, Html, code, details, element, join, paragraph, table
-from stackwright.pages.samples import Copy, DiffLine, Key, Redactor, first_difference, query
+from stackwright.pages.samples import Copy, DiffLine, Redactor, first_difference, query
 
 MOST_COPIED = 8
 _BANDS = 20  # similarities are counted in twentieths
@@ -39,7 +39,12 @@ def is_current(clusters: Table) -> bool:
 
 
 def duplicates_body(
-    key: str, report: Mapping[str, Any], clusters: Table, copies: Sequence[Copy], texts: Mapping[Key, str], redact: Redactor
+    key: str,
+    report: Mapping[str, Any],
+    clusters: Table,
+    copies: Sequence[Copy],
+    texts: Mapping[DocumentKey, str],
+    redact: Redactor,
 ) -> Html:
     """Return the section about copies. `key` keeps ids apart when a page shows several datasets."""
     if not is_current(clusters):
@@ -130,12 +135,12 @@ def _most_copied(clusters: Table) -> Html:
     return table(columns, cells, caption="Files with the most copies")
 
 
-def _samples(copies: Sequence[Copy], texts: Mapping[Key, str], redact: Redactor) -> Html:
+def _samples(copies: Sequence[Copy], texts: Mapping[DocumentKey, str], redact: Redactor) -> Html:
     entries = [_sample(copy, texts, redact) for copy in copies]
     return details(f"Samples of copies ({len(entries)})", element("ul", *entries, class_="samples")) if entries else NO_HTML
 
 
-def _sample(copy: Copy, texts: Mapping[Key, str], redact: Redactor) -> Html:
+def _sample(copy: Copy, texts: Mapping[DocumentKey, str], redact: Redactor) -> Html:
     names = element(
         "dl",
         element("dt", "dropped"),

@@ -19,12 +19,10 @@ import duckdb
 import pyarrow.parquet as pq
 
 from stackwright.artifact import Table
+from stackwright.document import DocumentKey, key_of
 
 Redactor = Callable[[str], str | None]
 """Takes a whole text and returns it without personal data and secrets, or None when it must not be shown."""
-
-Key = tuple[str, str, str]
-"""Repository, revision and path: the identity of a document."""
 
 EXCERPT_LINES = 6
 DIFF_LINES = 8
@@ -44,7 +42,7 @@ def show_nothing(text: str) -> str | None:
 class Dropped:
     """A file that a rule dropped: the evidence of the rule that decided, and the other reasons that would have."""
 
-    key: Key
+    key: DocumentKey
     reason: str
     size_bytes: int | None
     evidence: Mapping[str, Any]
@@ -55,8 +53,8 @@ class Dropped:
 class Copy:
     """A file that was dropped because another is kept, and how similar they are."""
 
-    key: Key
-    kept: Key
+    key: DocumentKey
+    kept: DocumentKey
     kind: str
     similarity: float
 
@@ -104,7 +102,7 @@ def dropped_samples(ledger: Table, each: int) -> dict[str, list[Dropped]]:
     for row in query(ledger, _DRAWN.format(group="reason", condition=condition), each):
         deciding = [fired for fired in row["fired"] if fired["reason"] == row["reason"]]
         others = tuple(dict.fromkeys(fired["reason"] for fired in row["fired"] if fired["reason"] != row["reason"]))
-        sample = Dropped(_key(row), row["reason"], row["size_bytes"], deciding[0] if deciding else {}, others)
+        sample = Dropped(key_of(row), row["reason"], row["size_bytes"], deciding[0] if deciding else {}, others)
         samples.setdefault(row["reason"], []).append(sample)
     return samples
 
@@ -114,15 +112,11 @@ def copy_samples(clusters: Table, each: int) -> dict[str, list[Copy]]:
     samples: dict[str, list[Copy]] = {}
     for row in query(clusters, _DRAWN.format(group="kind", condition="decisive"), each):
         kept = (row["other_repo"], row["other_revision"], row["other_path"])
-        samples.setdefault(row["kind"], []).append(Copy(_key(row), kept, row["kind"], row["similarity"]))
+        samples.setdefault(row["kind"], []).append(Copy(key_of(row), kept, row["kind"], row["similarity"]))
     return samples
 
 
-def _key(row: Mapping[str, Any]) -> Key:
-    return row["repo"], row["revision"], row["path"]
-
-
-def fetch_texts(documents: Table, keys: Iterable[Key]) -> dict[Key, str]:
+def fetch_texts(documents: Table, keys: Iterable[DocumentKey]) -> dict[DocumentKey, str]:
     """Return the texts of some documents. Of the parts only the row groups that hold them are read."""
     wanted = sorted(set(keys))
     if not wanted:
@@ -145,7 +139,7 @@ def fetch_texts(documents: Table, keys: Iterable[Key]) -> dict[Key, str]:
             for row in rows:
                 group = bisect_right(starts, row["file_row_number"]) - 1
                 contents = file.read_row_group(group, columns=["content"]).column("content")
-                texts[_key(row)] = contents[row["file_row_number"] - starts[group]].as_py()
+                texts[key_of(row)] = contents[row["file_row_number"] - starts[group]].as_py()
     return texts
 
 
@@ -200,7 +194,7 @@ def first_difference(kept: str, dropped: str, redact: Redactor) -> list[DiffLine
     return [DiffLine(line[0], clip(line[1:])) for line in lines]
 
 
-def texts_for(documents: Table, samples: Iterable[Dropped], copies: Sequence[Copy]) -> dict[Key, str]:
+def texts_for(documents: Table, samples: Iterable[Dropped], copies: Sequence[Copy]) -> dict[DocumentKey, str]:
     """Return the texts that samples are cut from; near copies need the kept file's too, exact ones neither."""
     near = [copy for copy in copies if copy.kind == "near"]
     keys = [sample.key for sample in samples] + [key for copy in near for key in (copy.key, copy.kept)]

@@ -16,7 +16,7 @@ from typing import Any
 from stackwright import __version__
 from stackwright.artifact import Artifact
 from stackwright.engine import StageContext
-from stackwright.govern.proofs import merkle_root
+from stackwright.govern.proofs import contents_tree
 from stackwright.model.hub import load_model_folder
 from stackwright.release.cards import RunFacts, dataset_card, model_card
 from stackwright.release.dataset import write_dataset
@@ -86,10 +86,11 @@ def _gather_facts(
 
 def _contents(context: StageContext) -> dict[str, Any]:
     """Return the root of the contents, and what the weights have seen that is no longer among them."""
-    ids = set(context.inputs["dataset"].table("documents").read(["content_id"]).column(0).to_pylist())
+    tree = contents_tree(context.inputs["dataset"])
+    ids = set(tree.ids)
     load_list = context.inputs["checkpoints"].table("load_list").read(["content_id"]).column(0).to_pylist()
     return {
-        "root": merkle_root(ids),
+        "root": tree.root,
         "num_ids": len(ids),
         "removed": len(context.removals.content_ids),
         "trained_on_removed": sum(content_id not in ids for content_id in load_list),

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from stackwright.artifact import Artifact, Staging, load_artifact
 from stackwright.data.exposure import Exposure
+from stackwright.document import DOCUMENT_KEY, DocumentKey
 from stackwright.engine import Removals
 from stackwright.files import write_json
 
@@ -32,8 +33,6 @@ LOAD_LIST = pa.schema(
 
 TRAINING_DATA_FILE = "training_data.json"
 
-Key = tuple[str, str, str]
-
 
 @dataclass(frozen=True)
 class CheckpointExposure:
@@ -41,7 +40,7 @@ class CheckpointExposure:
 
     name: str
     step: int
-    times: dict[Key, int]
+    times: dict[DocumentKey, int]
 
 
 def write_load_list(staging: Staging, tokens: Artifact, removals: Removals) -> None:
@@ -57,7 +56,7 @@ def write_load_list(staging: Staging, tokens: Artifact, removals: Removals) -> N
     write_json(staging.folder / TRAINING_DATA_FILE, facts)
 
 
-def checkpoint_exposures(run_folder: Path, files: Sequence[Key]) -> list[CheckpointExposure]:
+def checkpoint_exposures(run_folder: Path, files: Sequence[DocumentKey]) -> list[CheckpointExposure]:
     """Return for each checkpoint of a run which of the files it had sampled, the first checkpoint first.
 
     Raises:
@@ -65,7 +64,7 @@ def checkpoint_exposures(run_folder: Path, files: Sequence[Key]) -> list[Checkpo
     """
     artifact = load_artifact(run_folder / "checkpoints")
     config, rows = artifact.manifest.content["config"], artifact.table("load_list").read()
-    keys = zip(*(rows.column(name).to_pylist() for name in ("repo", "revision", "path")), strict=True)
+    keys = zip(*(rows.column(name).to_pylist() for name in DOCUMENT_KEY), strict=True)
     number_of = {key: number for number, key in enumerate(keys)}
     asked = [key for key in dict.fromkeys(files) if key in number_of]
     states = [

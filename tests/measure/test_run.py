@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from stackwright.measure import run as run_module
 from stackwright.measure.records import Archive, LicenseRecord, Member, PairRecord
 from stackwright.measure.run import Report, run_measure
 from stackwright.measure.show import Bars, show_report
+from tests.corpus import write
 from tests.measure.packages import sha256, tar_of
 from tests.measure.test_near_dup import source
 
@@ -54,13 +58,17 @@ def fetch(archive: Archive, folder: Path) -> Path:
     return folder / archive.file
 
 
-@pytest.fixture(autouse=True)
-def _small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_small_sets(patch: pytest.MonkeyPatch) -> None:
     def some(records: Iterable[Any], part: str) -> tuple[Any, ...]:
         return tuple(record for record in records if part in ("all", record.part))
 
-    monkeypatch.setattr(run_module, "load_license_records", lambda part: some(LICENSES, part))
-    monkeypatch.setattr(run_module, "load_pair_records", lambda part: some(PAIRS, part))
+    patch.setattr(run_module, "load_license_records", lambda part: some(LICENSES, part))
+    patch.setattr(run_module, "load_pair_records", lambda part: some(PAIRS, part))
+
+
+@pytest.fixture(autouse=True)
+def _small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_small_sets(monkeypatch)
 
 
 def shown(report: Report, *, show: bool = False) -> str:
@@ -145,6 +153,61 @@ def test_show_lists_every_wrong_record(tmp_path: Path) -> None:
     licenses = shown(run_measure("licenses", data=tmp_path, fetch=fetch), show=True)
     assert "Wrong in expression or class: 1" in licenses
     assert "see them with --show" not in licenses
+
+
+# The command with the small sets, and no way to any archive: what is measured comes from the folder that is given.
+PROGRAM = """
+import pytest
+from stackwright.cli import main
+from stackwright.errors import SourceError
+from stackwright.measure.run import run_measure
+from tests.measure.test_run import use_small_sets
+
+def closed(archive, folder):
+    raise SourceError("nothing is fetched here", "look into the cache")
+
+use_small_sets(pytest.MonkeyPatch())
+run_measure.__kwdefaults__["fetch"] = closed
+main()
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return what runs `stackwright measure` on texts that were put into a cache of the test's own."""
+    for data in FILES.values():
+        write(tmp_path / "cache" / "members" / sha256(data), data)
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "XDG_CACHE_HOME": str(tmp_path / "empty")}
+
+    def measure(*arguments: str, data: str = "cache") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", PROGRAM, "measure", *arguments, "--data", str(tmp_path / data)]
+        root = Path(__file__).parent.parent.parent
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False)
+
+    return measure
+
+
+def test_the_command_measures_the_texts_of_a_folder_and_prints_tables_or_json(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    tables = command("near-dup", "--part", "test")
+    assert tables.returncode == 0, tables.stderr
+    assert "1 of 1 labelled pairs, part test" in tables.stdout
+    assert "made 1.0: far.py" not in tables.stdout
+    assert "made 1.0: far.py" in command("near-dup", "--show").stdout
+    value = json.loads(command("licenses", "--json").stdout)
+    assert (value["detector"], value["part"]) == ("licenses", "all")
+    assert (value["num_measured"], value["num_records"]) == (3, 4)
+    assert [missing["why"] for missing in value["missing"]] == ["nothing is fetched here"]
+
+
+def test_the_command_says_in_one_line_that_a_folder_has_no_texts(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    result = command("near-dup", data="nowhere")
+    assert result.returncode == 1
+    assert "none of the 4 labelled texts could be had (nothing is fetched here)" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
 
 
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
