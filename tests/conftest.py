@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,11 +35,13 @@ def _signing_key(factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test redacts and signs with fixed keys and leaves the user's own alone."""
-    monkeypatch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
-    monkeypatch.setenv("STACKWRIGHT_SIGNING_KEY_FILE", str(_signing_key(tmp_path_factory)))
+@pytest.fixture(autouse=True, scope="session")
+def _own_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every test, and every run that fixtures build, redacts and signs with fixed keys and leaves the user's own alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STACKWRIGHT_KEY_FILE", str(_redaction_key(tmp_path_factory)))
+        patch.setenv("STACKWRIGHT_SIGNING_KEY_FILE", str(_signing_key(tmp_path_factory)))
+        yield
 
 
 @pytest.fixture

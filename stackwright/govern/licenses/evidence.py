@@ -15,7 +15,7 @@ from typing import Literal
 
 from stackwright.govern.licenses.classes import LicenseClass, class_of
 from stackwright.govern.licenses.expressions import evaluate
-from stackwright.sources.notices import is_license_name, is_prose_name
+from stackwright.sources.notices import is_license_name
 
 EvidenceKind = Literal["license_file", "header", "metadata", "recipe"]
 
@@ -50,14 +50,9 @@ class Evidence:
 
 
 def is_license_file(path: str) -> bool:
-    """Whether a file's name says that it may hold a licence. Of prose (`is_prose`) only what it says of that counts."""
+    """Whether a file's name says that it may hold a licence. Of prose (`is_prose_name`) only what it says of that counts."""
     # The name alone: a folder named `license` may hold programs.
     return is_license_name(path.rpartition("/")[2]) or _is_text_of_id(path)
-
-
-def is_prose(path: str) -> bool:
-    """Whether a file is a readme or the like, which may hold a section about its licence among much else."""
-    return is_prose_name(path)
 
 
 def _is_text_of_id(path: str) -> bool:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stackwright.govern.licenses.evidence import Evidence, EvidenceKind, governed_folder, is_license_file, is_prose
+from stackwright.govern.licenses.evidence import Evidence, EvidenceKind, governed_folder, is_license_file
 from stackwright.govern.licenses.expressions import LicenseVerdict, evaluate, judge, normal_expression
 from stackwright.govern.licenses.policies import Policy, judge_document
 from stackwright.govern.licenses.recognize import Recognition, recognize, recognize_prose
+from stackwright.sources.notices import is_prose_name
 
 _RECIPE = "recipe"
 
@@ -72,11 +73,11 @@ class RepositoryLicenses:
 
 def _without_readmes(found: list[Evidence]) -> list[Evidence]:
     """Leave out what a readme says where a licence file says it, unless the readme takes something away."""
-    licensed = {evidence.folder for evidence in found if not is_prose(evidence.path)}
+    licensed = {evidence.folder for evidence in found if not is_prose_name(evidence.path)}
     return [
         evidence
         for evidence in found
-        if not is_prose(evidence.path) or evidence.folder not in licensed or evidence.license_class == "non_free"
+        if not is_prose_name(evidence.path) or evidence.folder not in licensed or evidence.license_class == "non_free"
     ]
 
 
@@ -90,7 +91,7 @@ def _folders(path: str) -> list[str]:
 def notice_evidence(row: Mapping[str, Any], found: Recognition | None = None) -> Evidence | None:
     """Return what a licence file says; None when it says nothing, as a list of authors does."""
     path = str(row["path"])
-    if is_prose(path):
+    if is_prose_name(path):
         found = recognize_prose(row["content"])
     elif found is None:
         found = recognize(row["content"])

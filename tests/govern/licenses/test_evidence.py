@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stackwright.govern.licenses import governed_folder, is_license_file
-from stackwright.govern.licenses.evidence import is_prose
+from stackwright.sources.notices import is_prose_name
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_other_names_are_not(path: str) -> None:
 
 
 def test_a_readme_is_prose_and_a_licence_about_something_is_not() -> None:
-    assert is_prose("README.rst")
-    assert is_prose("docs/about.md")
-    assert not is_prose("LICENSE.about")
+    assert is_prose_name("README.rst")
+    assert is_prose_name("docs/about.md")
+    assert not is_prose_name("LICENSE.about")
 
 
 @pytest.mark.parametrize(
