@@ -23,9 +23,10 @@ from stackwright.evaluate.completions import CompletionRecord, load_completions,
 from stackwright.evaluate.edit_similarity import edit_similarity
 from stackwright.evaluate.held_out import Row, name_of, read_documents
 from stackwright.generate.backend import Backend
-from stackwright.generate.engine import Codec, complete
+from stackwright.generate.engine import complete
 from stackwright.generate.infill import build_prompt
 from stackwright.generate.sampling import SamplingSettings
+from stackwright.generate.stream import Codec
 from stackwright.log import Task
 
 TASK = "single_line_infilling"

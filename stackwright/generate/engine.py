@@ -1,18 +1,16 @@
-"""Generate text token by token, and hand it out as text that is safe to show.
+"""Generate text token by token, one sequence at a time: the reference for every quicker way.
 
 In: a backend, a tokenizer, the ids of a prompt, sampling settings. Out: chunks of text, the last with the reason why it
-ended. Three things hold for every stream: a character is given out when all its bytes are there; a stop text is found
-wherever tokens cut it, and nothing of it is given out; no sentinel and no padded id is ever drawn, but end-of-text, which
-ends the completion.
+ended (`stream.py`). No sentinel and no padded id is ever drawn, but end-of-text, which ends the completion. Many requests at
+once are the scheduler's (`scheduler.py`); for the same request both draw the same tokens.
 """
 
 from __future__ import annotations
 
-import codecs
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,32 +18,7 @@ from torch import Tensor
 from stackwright.errors import UsageError
 from stackwright.generate.backend import Backend
 from stackwright.generate.sampling import Sampler, SamplingSettings
-from stackwright.tokenizer.special_tokens import FimIds
-
-FinishReason = Literal["stop", "length", "eot"]
-
-
-class Codec(Protocol):
-    """What generation needs of a tokenizer."""
-
-    @property
-    def fim(self) -> FimIds: ...
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def token_bytes(self, token_id: int) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A piece of a stream. `finish_reason` is set on the last one."""
-
-    text: str
-    token_ids: tuple[int, ...] = ()
-    finish_reason: FinishReason | None = None
+from stackwright.generate.stream import Chunk, Codec, CompletionWriter, FinishReason
 
 
 @dataclass(frozen=True)
@@ -61,43 +34,6 @@ class Completion:
         return {**asdict(self), "token_ids": list(self.token_ids), "num_new_tokens": len(self.token_ids)}
 
 
-class TextStream:
-    """Turns token bytes into text that can be shown: whole characters, and nothing of a stop text."""
-
-    def __init__(self, stop: Sequence[str]) -> None:
-        self._stop = tuple(stop)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
-        self.stopped = False
-
-    def feed(self, data: bytes) -> str:
-        """Return the text that has become safe; sets `stopped` when a stop text is complete."""
-        self._held += self._decoder.decode(data)
-        found = [position for position in (self._held.find(text) for text in self._stop) if position >= 0]
-        if found:
-            self.stopped = True
-            return self._release(min(found))
-        return self._release(len(self._held) - self._possible_stop())
-
-    def finish(self) -> str:
-        """Return what was held back for a stop text that did not come. A character cut off at the end is dropped."""
-        return "" if self.stopped else self._release(len(self._held))
-
-    def _release(self, count: int) -> str:
-        text, self._held = self._held[:count], self._held[count:]
-        return text
-
-    def _possible_stop(self) -> int:
-        """Return the length of the longest end of the held text with which a stop text begins."""
-        longest = 0
-        for text in self._stop:
-            for length in range(min(len(text) - 1, len(self._held)), longest, -1):
-                if self._held.endswith(text[:length]):
-                    longest = length
-                    break
-        return longest
-
-
 def forbidden_mask(codec: Codec, num_scores: int) -> Tensor:
     """Return [V] with -inf where an id must not be drawn: sentinels but end-of-text, and the padding of the embedding."""
     mask_V = torch.zeros(num_scores)
@@ -107,21 +43,31 @@ def forbidden_mask(codec: Codec, num_scores: int) -> Tensor:
     return mask_V
 
 
+def room_for(prompt: Sequence[int], settings: SamplingSettings, max_seq_len: int) -> int:
+    """Return how many tokens may follow a prompt.
+
+    Raises:
+        UsageError: the prompt leaves no room for a single token.
+    """
+    room = max_seq_len - len(prompt)
+    if not prompt or room < 1:
+        raise UsageError(
+            f"a prompt of {len(prompt)} tokens does not fit a context of {max_seq_len}", "give a shorter prompt"
+        )
+    return min(settings.max_new_tokens, room)
+
+
 def iter_tokens(backend: Backend, codec: Codec, prompt: Sequence[int], settings: SamplingSettings) -> Iterator[int]:
     """Yield the ids of a completion, without end, up to `max_new_tokens` or the end of the context.
 
     Raises:
         UsageError: the prompt leaves no room for a single token.
     """
-    room = backend.max_seq_len - len(prompt)
-    if not prompt or room < 1:
-        raise UsageError(
-            f"a prompt of {len(prompt)} tokens does not fit a context of {backend.max_seq_len}", "give a shorter prompt"
-        )
-    session, sampler = backend.open(min(backend.max_seq_len, len(prompt) + settings.max_new_tokens)), Sampler(settings)
+    room = room_for(prompt, settings, backend.max_seq_len)
+    session, sampler = backend.open(len(prompt) + room), Sampler(settings)
     fed: Sequence[int] = prompt
     mask_V: Tensor | None = None
-    for _ in range(min(settings.max_new_tokens, room)):
+    for _ in range(room):
         scores_V = session.feed(fed)
         if mask_V is None:
             mask_V = forbidden_mask(codec, scores_V.numel()).to(scores_V)
@@ -132,23 +78,23 @@ def iter_tokens(backend: Backend, codec: Codec, prompt: Sequence[int], settings:
 
 def generate(backend: Backend, codec: Codec, prompt: Sequence[int], settings: SamplingSettings) -> Iterator[Chunk]:
     """Yield the completion of a prompt piece by piece; the last chunk carries the finish reason."""
-    stream = TextStream(settings.stop)
+    writer = CompletionWriter(codec, settings.stop, room_for(prompt, settings, backend.max_seq_len))
     for token in iter_tokens(backend, codec, prompt, settings):
-        if token == codec.fim.eot:
-            yield Chunk(stream.finish(), finish_reason="eot")
+        chunk = writer.add(token)
+        yield chunk
+        if chunk.finish_reason is not None:
             return
-        text = stream.feed(codec.token_bytes(token))
-        if stream.stopped:
-            yield Chunk(text, (token,), "stop")
-            return
-        yield Chunk(text, (token,))
-    yield Chunk(stream.finish(), finish_reason="length")
 
 
 def complete(backend: Backend, codec: Codec, prompt: Sequence[int], settings: SamplingSettings) -> Completion:
     """Return the whole completion of a prompt."""
-    chunks = list(generate(backend, codec, prompt, settings))
+    return join(generate(backend, codec, prompt, settings), len(prompt))
+
+
+def join(chunks: Iterator[Chunk] | Sequence[Chunk], num_prompt_tokens: int) -> Completion:
+    """Return the chunks of one completion as a whole."""
+    chunks = list(chunks)
     reason = chunks[-1].finish_reason
     assert reason is not None
     ids = tuple(token for chunk in chunks for token in chunk.token_ids)
-    return Completion("".join(chunk.text for chunk in chunks), ids, reason, len(prompt))
+    return Completion("".join(chunk.text for chunk in chunks), ids, reason, num_prompt_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stackwright.errors import UsageError
-from stackwright.generate.engine import Codec
+from stackwright.generate.stream import Codec
 from stackwright.log import get_logger
 
 logger = get_logger("generate")

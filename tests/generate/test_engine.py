@@ -13,10 +13,11 @@ from transformers import AutoModelForCausalLM
 
 from stackwright.errors import CheckpointError, TargetError, UsageError
 from stackwright.generate.backend import TorchBackend
-from stackwright.generate.engine import TextStream, complete, forbidden_mask, generate, iter_tokens
+from stackwright.generate.engine import complete, forbidden_mask, generate, iter_tokens
 from stackwright.generate.infill import build_prompt
 from stackwright.generate.load import find_model_folder, load_model
 from stackwright.generate.sampling import Sampler, SamplingSettings, filter_top_k, filter_top_p
+from stackwright.generate.stream import TextStream
 from stackwright.model.hub import save_model_folder
 from stackwright.tokenizer.special_tokens import FimIds
 from tests.fakes import ByteTokenizer, ScriptedBackend
