@@ -1,0 +1,141 @@
+"""What a completion repeats of the training data, and what is done about it.
+
+In: a prompt and its completion. Out: the citations that reach into the completion, and, by policy, what of it may be given
+out. A copy often begins in the prompt: so the end of the prompt is looked at with the completion, and a citation says how
+far it reaches back. Text is normalised for the search as the index says; offsets are characters of the completion.
+
+- `allow`: nothing is looked for.
+- `annotate`: citations are reported and nothing is changed.
+- `block`: a span that the rule forbids is drawn anew with other seeds; where it comes again, the completion ends before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from stackwright.attribute.index import Index, Origin
+from stackwright.generate.engine import Completion
+from stackwright.govern.licenses.classes import LicenseClass
+from stackwright.govern.licenses.expressions import evaluate
+
+Policy = Literal["annotate", "block", "allow"]
+
+PROMPT_TAIL = 400
+"""Characters of the prompt that are looked at with its completion."""
+
+ATTEMPTS = 3
+"""How often a completion is drawn before a span that may not be given out is withheld."""
+
+
+@dataclass(frozen=True)
+class CitedSpan:
+    """A span of a completion that stands in the training data. `start` is negative where it begins in the prompt."""
+
+    start: int
+    end: int
+    kind: Literal["verbatim", "boilerplate"]
+    origins: tuple[Origin, ...]
+    num_origins: int
+    num_origins_is_lower_bound: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BlockRule:
+    """Which spans may not be given out: by the class of the licences they come under, or by their length.
+
+    A span whose origins are all under a class in `classes` is blocked; so is one of `most_characters` or more, whatever its
+    licence. Boilerplate, which stands in very many files, is blocked by neither.
+    """
+
+    classes: frozenset[LicenseClass] = frozenset(["weak_copyleft", "copyleft", "non_free", "unknown", "none"])
+    most_characters: int | None = None
+
+    def forbids(self, span: CitedSpan) -> bool:
+        if span.kind == "boilerplate":
+            return False
+        if self.most_characters is not None and span.end - span.start >= self.most_characters:
+            return True
+        return all(_class_of(origin.license) in self.classes for origin in span.origins)
+
+
+def _class_of(license_name: str | None) -> LicenseClass:
+    return evaluate(license_name)[0] if license_name else "none"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion as it is given out, with what it repeats.
+
+    `withheld` are the spans that were cut off with all that follows them, by their places in the completion that was drawn;
+    `attempts` says how many completions were drawn.
+    """
+
+    completion: Completion
+    citations: tuple[CitedSpan, ...] = ()
+    withheld: tuple[CitedSpan, ...] = ()
+    attempts: int = 1
+    is_complete: bool = True  # whether the search for citations got to its end
+
+
+class Citer:
+    """Looks completions up in one index. Not safe for several threads at once."""
+
+    def __init__(self, index: Index, rule: BlockRule | None = None) -> None:
+        self._index, self.rule = index, rule or BlockRule()
+
+    def cite(self, prompt: str, text: str) -> tuple[tuple[CitedSpan, ...], bool]:
+        """Return the spans of a completion that stand in the training data, and whether the search got to its end."""
+        tail = prompt[len(prompt) - min(len(prompt), PROMPT_TAIL) :]
+        found = self._index.cite(tail + text)
+        spans = (
+            CitedSpan(
+                match.start - len(tail),
+                match.end - len(tail),
+                match.kind,
+                match.origins,
+                match.num_origins,
+                match.num_origins_is_lower_bound,
+            )
+            for match in found.matches
+            if match.end > len(tail)
+        )
+        return tuple(spans), found.is_complete
+
+    def annotate(self, prompt: str, completion: Completion) -> Answer:
+        """Return a completion with its citations."""
+        citations, is_complete = self.cite(prompt, completion.text)
+        return Answer(completion, citations, is_complete=is_complete)
+
+    async def block(self, prompt: str, draw: Callable[[int], Awaitable[Completion]]) -> Answer:
+        """Return a completion without spans that may not be given out.
+
+        Args:
+            draw: returns the completion of an attempt, 0 the one that was asked for; later ones are drawn with other seeds.
+        """
+        first: Answer | None = None
+        for attempt in range(ATTEMPTS):
+            answer = replace(self.annotate(prompt, await draw(attempt)), attempts=attempt + 1)
+            if not self._forbidden(answer.citations):
+                return answer
+            first = first or answer
+        assert first is not None
+        return self._withhold(replace(first, attempts=ATTEMPTS))
+
+    def _forbidden(self, spans: Sequence[CitedSpan]) -> list[CitedSpan]:
+        return [span for span in spans if self.rule.forbids(span)]
+
+    def _withhold(self, answer: Answer) -> Answer:
+        """End a completion before the first span that may not be given out; none is left if that began in the prompt."""
+        forbidden = self._forbidden(answer.citations)
+        end = max(0, min(span.start for span in forbidden))
+        kept = replace(answer.completion, text=answer.completion.text[:end])
+        # What is left of a span that reaches into the text that is given out is still a citation.
+        citations = tuple(
+            replace(span, end=min(span.end, end)) for span in answer.citations if span.start < end and span not in forbidden
+        )
+        return replace(answer, completion=kept, citations=citations, withheld=tuple(forbidden))
