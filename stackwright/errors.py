@@ -60,7 +60,9 @@ class TargetError(UsageError):
     """Something named on the command line does not exist."""
 
 
-EXTRAS = dict.fromkeys(("matplotlib", "safetensors", "tokenizers", "torch"), "train")
+EXTRAS = dict.fromkeys(("matplotlib", "safetensors", "tokenizers", "torch"), "train") | dict.fromkeys(
+    ("fastapi", "numba", "uvicorn"), "serve"
+)
 """Modules that the base install does not bring -> the extra that does."""
 
 

@@ -7,15 +7,17 @@ sequence and give the scores of the next one, and rows, which do so for several 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from stackwright.generate.single_token import SingleTokenDecoder
-from stackwright.model.kv_cache import KVCache, RowsCache, SavedTokens
+from stackwright.generate.rows import MOST_COPIED, RowsDecoder
+from stackwright.model.kv_cache import RowsCache, SavedTokens
 from stackwright.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from stackwright.generate.compiled import CompiledDecoder
 
 
 class Session(Protocol):
@@ -34,14 +36,11 @@ class Rows(Protocol):
     def reserve(self, capacity: int) -> None:
         """Make room for `capacity` tokens a row."""
 
-    def extend(self, row: int, ids: Sequence[int]) -> Tensor:
-        """Add tokens to one row and return the scores [T, V] of the token after each of them."""
-
     def feed(self, row: int, ids: Sequence[int]) -> Tensor:
         """Add tokens to one row and return the scores [V] of the token after them."""
 
-    def step(self, ids: Sequence[int | None]) -> Tensor:
-        """Add one token to each of the first rows and return the scores [B, V] of the next; None leaves a row as it is."""
+    def step(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Add a few tokens, or none, to each of the first rows; return the scores [N, V] of what follows each of them."""
 
     def truncate(self, row: int, length: int) -> None:
         """Forget all tokens of a row but the first `length`."""
@@ -73,43 +72,58 @@ class RowsBackend(Backend, Protocol):
 
 
 class TorchBackend:
-    """Our own decoder with a preallocated cache. The model's weights must not change any more."""
+    """Our own decoder with a preallocated cache. The model's weights must not change any more.
 
-    def __init__(self, model: Transformer) -> None:
+    Args:
+        compiled: whether a few tokens of one sequence go through `compiled.py`. It needs numba, seconds to be compiled the
+            first time, and a second copy of the weights; so it is for who generates much.
+
+    Raises:
+        ModuleNotFoundError: numba is not installed.
+    """
+
+    def __init__(self, model: Transformer, compiled: bool = False) -> None:
         self.model = model.eval()
         self.max_seq_len = model.config.max_seq_len
-
-    @cached_property
-    def _decoder(self) -> SingleTokenDecoder:
-        return SingleTokenDecoder(self.model)
+        self._decoder = RowsDecoder(model)
+        self._compiled = _compiled_decoder(model) if compiled else None
 
     def open(self, capacity: int) -> Session:
-        return _TorchSession(self.model, self._decoder, capacity)
+        return _TorchSession(self.open_rows(1), capacity)
 
     def open_rows(self, num_rows: int) -> Rows:
-        return _TorchRows(self.model, self._decoder, num_rows)
+        return _TorchRows(self.model, self._decoder, self._compiled, num_rows)
+
+
+def _compiled_decoder(model: Transformer) -> CompiledDecoder | None:
+    """Return the compiled decoder of a model that it is for: on a processor, in 32 bits, small enough to be there twice."""
+    weight = model.token_embedding.weight
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or model.config.num_parameters() > MOST_COPIED:
+        return None
+    from stackwright.generate.compiled import CompiledDecoder
+
+    return CompiledDecoder(model)
 
 
 class _TorchSession:
-    def __init__(self, model: Transformer, decoder: SingleTokenDecoder, capacity: int) -> None:
-        self._model, self._decoder = model, decoder
-        weight = model.token_embedding.weight
-        self._cache = KVCache(model.config, capacity=capacity, dtype=weight.dtype, device=weight.device)
+    def __init__(self, rows: Rows, capacity: int) -> None:
+        self._rows = rows
+        self._rows.reserve(capacity)
 
-    @torch.inference_mode()
     def feed(self, ids: Sequence[int]) -> Tensor:
-        if len(ids) == 1:
-            return self._decoder.step(ids[0], self._cache)
-        return _feed(self._model, self._cache, ids)
+        return self._rows.feed(0, ids)
 
 
 _FIRST_CAPACITY = 256
 """Tokens a row has room for at the beginning; a longer sequence makes it more."""
 
+_MOST_COMPILED_ROWS = 2
+"""Rows up to which one compiled pass after the other is quicker than one pass in torch."""
+
 
 class _TorchRows:
-    def __init__(self, model: Transformer, decoder: SingleTokenDecoder, num_rows: int) -> None:
-        self._model, self._decoder = model, decoder
+    def __init__(self, model: Transformer, decoder: RowsDecoder, compiled: CompiledDecoder | None, num_rows: int) -> None:
+        self._decoder, self._compiled = decoder, compiled
         weight = model.token_embedding.weight
         with torch.inference_mode():
             self._cache = RowsCache(model.config, num_rows, _FIRST_CAPACITY, weight.dtype, weight.device)
@@ -122,23 +136,19 @@ class _TorchRows:
         self._cache.reserve(capacity)
 
     @torch.inference_mode()
-    def extend(self, row: int, ids: Sequence[int]) -> Tensor:
-        cache = self._cache.row(row)
-        tokens_1T = torch.tensor([list(ids)], device=self._model.device)
-        scores_1TV: Tensor = self._model(tokens_1T, cache)
-        self._cache.set_length(row, cache.length)
-        return scores_1TV[0]
-
-    @torch.inference_mode()
     def feed(self, row: int, ids: Sequence[int]) -> Tensor:
-        cache = self._cache.row(row)
-        scores_V = self._decoder.step(ids[0], cache) if len(ids) == 1 else _feed(self._model, cache, ids)
-        self._cache.set_length(row, cache.length)
-        return scores_V
+        if self._compiled is not None and len(ids) <= self._compiled.most_tokens:
+            return self._compiled.step(ids, self._cache, row)[-1]
+        return self._decoder.read(ids, self._cache, row)
 
     @torch.inference_mode()
-    def step(self, ids: Sequence[int | None]) -> Tensor:
-        return self._decoder.step_rows(ids, self._cache)
+    def step(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        if self._compiled is not None:
+            busy = [row for row, added in enumerate(ids) if added]
+            if len(busy) <= _MOST_COMPILED_ROWS and all(len(added) <= self._compiled.most_tokens for added in ids):
+                scores = [self._compiled.step(ids[row], self._cache, row) for row in busy]
+                return scores[0] if len(scores) == 1 else torch.cat(scores)
+        return self._decoder.step(ids, self._cache)
 
     def truncate(self, row: int, length: int) -> None:
         self._cache.set_length(row, length)
@@ -154,11 +164,3 @@ class _TorchRows:
     @torch.inference_mode()
     def load(self, row: int, saved: SavedTokens, length: int) -> None:
         self._cache.load(row, saved, length)
-
-
-def _feed(model: Transformer, cache: KVCache, ids: Sequence[int]) -> Tensor:
-    tokens_1T = torch.tensor([list(ids)], device=model.device)
-    # Only the last token's scores are wanted: the head, the largest matrix of a small model, sees one row.
-    hidden_1TC = model.hidden_states(tokens_1T, cache)
-    scores_V: Tensor = model.head(hidden_1TC[0, -1])
-    return scores_V

@@ -1,8 +1,7 @@
 """Keep what a model has seen of earlier requests, so that the next one of the same editor begins where it differs.
 
 In: the tokens of a finished sequence with their keys and values. Out: for a prompt, the kept sequence with which it shares
-the longest beginning. Kept within a number of bytes and of
-sequences; what was used longest ago goes first.
+the longest beginning. Kept within a number of bytes and of sequences; what was used longest ago goes first.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ Ids = NDArray[np.int64]
 def common_length(first: Ids, second: Ids) -> int:
     """Return how many tokens two sequences share from the beginning."""
     size = min(len(first), len(second))
-    differs = np.flatnonzero(first[:size] != second[:size])
-    return int(differs[0]) if len(differs) else size
+    if size == 0 or first[0] != second[0]:  # of most pairs, and the search below costs ten times as much
+        return 0
+    same = first[:size] == second[:size]
+    differs = int(same.argmin())
+    return size if same[differs] else differs
 
 
 def longest(candidates: Iterable[tuple[Ids, int]], prompt: Ids) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from stackwright.generate.backend import RowsBackend
 from stackwright.generate.engine import forbidden_mask, room_for
 from stackwright.generate.prefixes import KeptPrefixes, longest
 from stackwright.generate.sampling import Sampler, SamplingSettings, likeliest
-from stackwright.generate.speculative import PromptLookup, agreed
+from stackwright.generate.speculative import MOST_GUESSED, PromptLookup, agreed
 from stackwright.generate.stream import Chunk, Codec, CompletionWriter, TokenScores
 
 Sink = Callable[[Chunk], None]
@@ -84,12 +84,12 @@ class _Running:
 
 @dataclass
 class SchedulerLimits:
-    """How much at once: rows, prompt tokens of one step, bytes of earlier requests that are kept."""
+    """How much at once: rows, prompt tokens and guessed tokens of one step, bytes of earlier requests that are kept."""
 
     max_rows: int = 16
     prefill_chunk: int = 256
     kept_bytes: int = 256_000_000
-    speculate: bool = True
+    guesses: int = 32
 
 
 class Scheduler:
@@ -198,46 +198,52 @@ class Scheduler:
         self.counts.reused_tokens += self._rows.length(row)
 
     def _draw_next(self) -> None:
-        """Draw one token, or several that a guess had right, for every request that is past its prompt."""
+        """Draw the next token of every request that is past its prompt, or several that a guess had right."""
         ready = [row for row in range(len(self._running)) if self._is_read(row)]
         if not ready:
             return
-        if len(self._running) == 1:
-            self._continue_alone()
-            return
-        ids = [running.ids[-1] if row in ready else None for row, running in enumerate(self._running)]
-        scores_BV = self._rows.step(ids)
-        scores_BV += self._mask(scores_BV)
-        highest = likeliest(scores_BV)
+        most = min(MOST_GUESSED, self.limits.guesses // len(ready))
+        guesses = {row: self._guess(self._running[row], most) for row in ready}
+        fed = [[self._running[row].ids[-1], *guesses[row]] if row in guesses else [] for row in range(len(self._running))]
+        scores_NV = self._rows.step(fed)
+        scores_NV += self._mask(scores_NV)
+        highest_N = likeliest(scores_NV)
         # From the last row on: a request that leaves gives its row to the last.
+        end = len(highest_N)
         for row in reversed(ready):
-            greedy = self._running[row].settings.temperature == 0
-            self._take(row, highest[row] if greedy else self._running[row].sampler.next(scores_BV[row]), scores_BV[row])
+            begin, end = end - len(fed[row]), end
+            self._confirm(row, guesses[row], scores_NV[begin:end], highest_N[begin:end])
+            end = begin
 
-    def _continue_alone(self) -> None:
-        running = self._running[0]
-        if self.limits.speculate and running.settings.temperature == 0:
-            if running.lookup is None:
-                running.lookup = PromptLookup(running.ids)
-            room = self._backend.max_seq_len - len(running.ids)
-            guess = running.lookup.guess()[: max(0, room - 1)]
-            if guess:
-                self._confirm(running, guess)
-                return
-        self._draw(0, self._rows.feed(0, running.ids[-1:]))
+    def _guess(self, running: _Running, most: int) -> list[int]:
+        """Return what may follow the next token of a request; nothing unless it is drawn greedily."""
+        if most < 1 or running.settings.temperature > 0:
+            return []
+        if running.lookup is None:
+            running.lookup = PromptLookup(running.ids)
+        most = min(most, self._backend.max_seq_len - len(running.ids) - 1)
+        guess = running.lookup.guess(most) if most > 0 else []
+        if guess:
+            self._rows.reserve(len(running.ids) + len(guess))
+        return guess
 
-    def _confirm(self, running: _Running, guess: list[int]) -> None:
-        """Score a guess in one pass and keep what greedy decoding would have drawn."""
+    def _confirm(self, row: int, guess: list[int], scores_TV: Tensor, highest_T: list[int]) -> None:
+        """Take what greedy decoding would have drawn: the part of a guess that is right, and the token after it."""
+        running = self._running[row]
+        if running.settings.temperature > 0:
+            self._take(row, running.sampler.next(scores_TV[0]), scores_TV[0])
+            return
+        right = agreed(guess, highest_T)
+        if guess and running.lookup is not None:
+            running.lookup.learn(right, len(guess))
         before = len(running.ids)
-        self._rows.reserve(before + len(guess))
-        scores_TV = self._rows.extend(0, [running.ids[-1], *guess])
-        right = agreed(guess, likeliest(scores_TV + self._mask(scores_TV)))
         for place in range(right + 1):
-            if self._running and self._running[0] is running:  # it may have ended, and its row be another's
-                self.counts.guessed_tokens += place < right
-                # What was seen of wrong guesses, and of what follows an end, is forgotten.
-                self._rows.truncate(0, before + place)
-                self._draw(0, scores_TV[place])
+            if running.ticket.finished:
+                return
+            self.counts.guessed_tokens += place < right
+            if guess:  # what was seen of wrong guesses, and of what follows an end, is forgotten
+                self._rows.truncate(row, before + place)
+            self._take(row, highest_T[place], scores_TV[place])
 
     def _mask(self, scores: Tensor) -> Tensor:
         if self._mask_V is None:

@@ -64,7 +64,10 @@ class TextStream:
 
     def feed(self, data: bytes) -> str:
         """Return the text that has become safe; sets `stopped` when a stop text is complete."""
-        self._held += self._decoder.decode(data)
+        text = self._decoder.decode(data)
+        if not self._stop:
+            return text
+        self._held += text
         found = [position for position in (self._held.find(text) for text in self._stop) if position >= 0]
         if found:
             self.stopped = True

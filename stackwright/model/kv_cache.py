@@ -36,14 +36,6 @@ class KVCache:
         self.values_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
 
-    @classmethod
-    def over(cls, keys_LBKTD: Tensor, values_LBKTD: Tensor, length: int) -> KVCache:
-        """Return a cache that works on tensors that exist; their first `length` tokens are filled."""
-        cache = cls.__new__(cls)
-        cache.keys_LBKTD, cache.values_LBKTD = keys_LBKTD, values_LBKTD
-        cache.capacity, cache.length = keys_LBKTD.size(3), length
-        return cache
-
     def extend(self, layer: int, keys_BKTD: Tensor, values_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens of one layer and return all its keys and values, the new ones included.
 
@@ -118,11 +110,6 @@ class RowsCache:
             layers = zip(self.keys_LBKTD[:, :num_rows], self.values_LBKTD[:, :num_rows])
             self._heads = (num_rows, [(keys.flatten(0, 1), values.flatten(0, 1)) for keys, values in layers])
         return self._heads[1]
-
-    def row(self, row: int) -> KVCache:
-        """Return one row as a cache of its own; what is added there counts here after `set_length`."""
-        rows = slice(row, row + 1)
-        return KVCache.over(self.keys_LBKTD[:, rows], self.values_LBKTD[:, rows], self.lengths[row])
 
     def set_length(self, row: int, length: int) -> None:
         assert 0 <= length <= self.capacity

@@ -162,15 +162,33 @@ def test_greedy_tokens_equal_those_of_transformers(tmp_path: Path, shape: str) -
     assert found == expected[0, 4:].tolist()
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
 @pytest.mark.parametrize("shape", SHAPES)
 @torch.inference_mode()
-def test_single_token_path_equals_the_forward_pass(shape: str) -> None:
+def test_single_tokens_equal_the_forward_pass(shape: str, compiled: bool) -> None:
     model = random_model(SHAPES[shape])
     ids = torch.randint(0, model.config.vocab_size, (1, 25), generator=torch.Generator().manual_seed(2))
-    session, full = TorchBackend(model).open(25), model(ids)
+    session, full = TorchBackend(model, compiled).open(25), model(ids)
     assert torch.allclose(session.feed(ids[0, :10].tolist()), full[0, 9], atol=1e-4)
     for place in range(10, 25):
         assert torch.allclose(session.feed([int(ids[0, place])]), full[0, place], atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.inference_mode()
+def test_a_few_tokens_of_some_rows_equal_the_forward_pass(shape: str, compiled: bool) -> None:
+    model = random_model(SHAPES[shape])
+    ids_BT = torch.randint(0, model.config.vocab_size, (3, 25), generator=torch.Generator().manual_seed(3))
+    rows, full_BTV = TorchBackend(model, compiled).open_rows(3), model(ids_BT)
+    for row, length in enumerate((10, 3, 14)):
+        rows.feed(row, ids_BT[row, :length].tolist())
+    for counts in [(1, 1, 1), (3, 0, 1), (0, 2, 0), (1, 5, 4)]:
+        before = [rows.length(row) for row in range(3)]
+        added = [ids_BT[row, before[row] : before[row] + count].tolist() for row, count in enumerate(counts)]
+        expected = [full_BTV[row, before[row] + place] for row, count in enumerate(counts) for place in range(count)]
+        assert torch.allclose(rows.step(added), torch.stack(expected), atol=1e-4)
+        assert [rows.length(row) for row in range(3)] == [length + count for length, count in zip(before, counts)]
 
 
 @pytest.mark.parametrize(

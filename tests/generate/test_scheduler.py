@@ -26,8 +26,8 @@ CODEC = NarrowCodec()
 LIMITS = SchedulerLimits(max_rows=4)
 
 
-def backend_of(shape: str) -> TorchBackend:
-    return TorchBackend(random_model(SHAPES[shape]))
+def backend_of(shape: str, compiled: bool = False) -> TorchBackend:
+    return TorchBackend(random_model(SHAPES[shape]), compiled)
 
 
 def random_prompts(count: int, longest: int, seed: int = 0) -> list[tuple[int, ...]]:
@@ -60,6 +60,7 @@ def alone(backend: TorchBackend, prompt: tuple[int, ...], values: SamplingSettin
     return tokens[: tokens.index(CODEC.fim.eot)] if CODEC.fim.eot in tokens else tokens
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
 @pytest.mark.parametrize("shape", ["multi-query", "multi-head", "odd", "untied"])
 @pytest.mark.parametrize(
     "limits",
@@ -67,19 +68,20 @@ def alone(backend: TorchBackend, prompt: tuple[int, ...], values: SamplingSettin
         LIMITS,
         replace(LIMITS, prefill_chunk=3),
         replace(LIMITS, max_rows=1),
-        replace(LIMITS, max_rows=1, speculate=False),
+        replace(LIMITS, max_rows=1, guesses=0),
         replace(LIMITS, kept_bytes=0),
         replace(LIMITS, max_rows=9),
     ],
     ids=["rows", "chunks", "guesses", "one row", "nothing kept", "many rows"],
 )
-def test_tokens_are_those_that_each_request_draws_alone(shape: str, limits: SchedulerLimits) -> None:
+def test_tokens_are_those_that_each_request_draws_alone(shape: str, limits: SchedulerLimits, compiled: bool) -> None:
     backend = backend_of(shape)
     values = [SamplingSettings(max_new_tokens=3 + 5 * number % 17) for number in range(9)]
     prompts = random_prompts(9, 20)
     requests = [GenerationRequest(prompt, value) for prompt, value in zip(prompts, values)]
     expected = [alone(backend, prompt, value) for prompt, value in zip(prompts, values)]
-    assert [ids_of(chunks) for chunks in run(Scheduler(backend, CODEC, limits), requests)] == expected
+    scheduler = Scheduler(backend_of(shape, compiled), CODEC, limits)
+    assert [ids_of(chunks) for chunks in run(scheduler, requests)] == expected
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -115,7 +117,7 @@ def test_requests_join_and_leave_between_two_tokens() -> None:
 
 def test_a_long_prompt_does_not_hold_up_the_others() -> None:
     backend = TorchBackend(random_model(ModelConfig(97, 32, 2, 4, 1, 128, 400)))
-    scheduler = Scheduler(backend, CODEC, SchedulerLimits(max_rows=2, prefill_chunk=10))
+    scheduler = Scheduler(backend, CODEC, SchedulerLimits(max_rows=2, prefill_chunk=10, guesses=0))
     said: list[Chunk] = []
     scheduler.submit(GenerationRequest((1, 2, 3), SamplingSettings(max_new_tokens=60)), said.append)
     scheduler.step()
@@ -194,9 +196,10 @@ def repeating_model() -> Transformer:
     return model
 
 
-def test_guesses_save_passes_and_change_nothing() -> None:
-    backend, values = TorchBackend(repeating_model()), SamplingSettings(max_new_tokens=30)
-    quick, plain = (Scheduler(backend, CODEC, replace(LIMITS, speculate=on)) for on in (True, False))
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
+def test_guesses_save_passes_and_change_nothing(compiled: bool) -> None:
+    backend, values = TorchBackend(repeating_model(), compiled), SamplingSettings(max_new_tokens=30)
+    quick, plain = (Scheduler(backend, CODEC, replace(LIMITS, guesses=guesses)) for guesses in (32, 0))
     for prompt in random_prompts(6, 12, seed=9):
         expected = alone(backend, prompt, values)
         assert [ids_of(chunks) for chunks in run(quick, [GenerationRequest(prompt, values)])] == [expected]
