@@ -22,6 +22,7 @@ from stackwright import __version__
 from stackwright.cli_errors import one_line_errors
 from stackwright.cli_optout import optout
 from stackwright.cli_output import print_json
+from stackwright.cli_serve import serve_command
 from stackwright.errors import TargetError
 from stackwright.recipe import load_recipe
 from stackwright.sizes import parse_size
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 
 app.add_typer(optout)
+app.command("serve")(serve_command)
 
 
 def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:

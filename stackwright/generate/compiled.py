@@ -117,7 +117,7 @@ def _packed(layers: Sequence[tuple[Floats, Floats]]) -> _Matrices:
     return _Matrices(np.ascontiguousarray(panels.transpose(0, 1, 3, 2)), biases_LO)
 
 
-@njit(fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST, cache=True, nogil=True)  # a server answers others meanwhile
 def _step(ids, length, row, keys_LBKTD, values_LBKTD, tokens_VC, positions_TC, weights, biases, sizes, eps):
     """Return the scores [T, O] after each token; their keys and values are added to the cache."""
     qkv, out, up, down, head = weights

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,20 +18,30 @@ from torch import Tensor
 from stackwright.errors import UsageError
 from stackwright.generate.backend import Backend
 from stackwright.generate.sampling import Sampler, SamplingSettings
-from stackwright.generate.stream import Chunk, Codec, CompletionWriter, FinishReason
+from stackwright.generate.stream import Chunk, Codec, CompletionWriter, FinishReason, TokenScores
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole completion. `token_ids` are all that were drawn, with those of a stop text, without end-of-text."""
+    """A whole completion. `token_ids` are all that were drawn, with those of a stop text, without end-of-text.
+
+    `scores` are theirs, where they were asked for.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     num_prompt_tokens: int
+    scores: tuple[TokenScores, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "token_ids": list(self.token_ids), "num_new_tokens": len(self.token_ids)}
+        return {
+            "text": self.text,
+            "token_ids": list(self.token_ids),
+            "finish_reason": self.finish_reason,
+            "num_prompt_tokens": self.num_prompt_tokens,
+            "num_new_tokens": len(self.token_ids),
+        }
 
 
 def forbidden_mask(codec: Codec, num_scores: int) -> Tensor:
@@ -97,4 +107,5 @@ def join(chunks: Iterator[Chunk] | Sequence[Chunk], num_prompt_tokens: int) -> C
     reason = chunks[-1].finish_reason
     assert reason is not None
     ids = tuple(token for chunk in chunks for token in chunk.token_ids)
-    return Completion("".join(chunk.text for chunk in chunks), ids, reason, num_prompt_tokens)
+    scores = tuple(score for chunk in chunks for score in chunk.scores)
+    return Completion("".join(chunk.text for chunk in chunks), ids, reason, num_prompt_tokens, scores)

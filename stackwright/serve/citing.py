@@ -11,11 +11,14 @@ far it reaches back. Text is normalised for the search as the index says; offset
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from stackwright.attribute.index import Index, Origin
+from stackwright.attribute.index import Citation, Index, Origin
 from stackwright.generate.engine import Completion
 from stackwright.govern.licenses.classes import LicenseClass
 from stackwright.govern.licenses.expressions import evaluate
@@ -83,16 +86,29 @@ class Answer:
 
 
 class Citer:
-    """Looks completions up in one index. Not safe for several threads at once."""
+    """Looks completions up in one index, in a thread of its own: one at a time, while the event loop goes on."""
 
     def __init__(self, index: Index, rule: BlockRule | None = None) -> None:
         self._index, self.rule = index, rule or BlockRule()
+        self._thread = ThreadPoolExecutor(1, "citing")
+        self.seconds = 0.0  # spent in looking up
+        self.completions = self.with_citations = 0
 
-    def cite(self, prompt: str, text: str) -> tuple[tuple[CitedSpan, ...], bool]:
+    async def search(self, text: str) -> Citation:
+        """Look any text up."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text)
+
+    def _search(self, text: str) -> Citation:
+        begun = time.perf_counter()
+        found = self._index.cite(text)
+        self.seconds += time.perf_counter() - begun
+        return found
+
+    async def cite(self, prompt: str, text: str) -> tuple[tuple[CitedSpan, ...], bool]:
         """Return the spans of a completion that stand in the training data, and whether the search got to its end."""
         tail = prompt[len(prompt) - min(len(prompt), PROMPT_TAIL) :]
-        found = self._index.cite(tail + text)
-        spans = (
+        found = await self.search(tail + text)
+        spans = tuple(
             CitedSpan(
                 match.start - len(tail),
                 match.end - len(tail),
@@ -104,11 +120,13 @@ class Citer:
             for match in found.matches
             if match.end > len(tail)
         )
-        return tuple(spans), found.is_complete
+        self.completions += 1
+        self.with_citations += bool(spans)
+        return spans, found.is_complete
 
-    def annotate(self, prompt: str, completion: Completion) -> Answer:
+    async def annotate(self, prompt: str, completion: Completion) -> Answer:
         """Return a completion with its citations."""
-        citations, is_complete = self.cite(prompt, completion.text)
+        citations, is_complete = await self.cite(prompt, completion.text)
         return Answer(completion, citations, is_complete=is_complete)
 
     async def block(self, prompt: str, draw: Callable[[int], Awaitable[Completion]]) -> Answer:
@@ -119,7 +137,7 @@ class Citer:
         """
         first: Answer | None = None
         for attempt in range(ATTEMPTS):
-            answer = replace(self.annotate(prompt, await draw(attempt)), attempts=attempt + 1)
+            answer = replace(await self.annotate(prompt, await draw(attempt)), attempts=attempt + 1)
             if not self._forbidden(answer.citations):
                 return answer
             first = first or answer
