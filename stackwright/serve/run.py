@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,9 @@ def serve(target: Path, options: ServeOptions, say: Callable[[str], None]) -> No
     )
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    _Server(config, lambda: say(f"serving {served.name} at http://{shown}:{port}/")).run([listener])
+    # uvicorn hands the signal on when all is finished; to be told to stop is how a server ends well.
+    with suppress(KeyboardInterrupt):
+        _Server(config, lambda: say(f"serving {served.name} at http://{shown}:{port}/")).run([listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -163,7 +166,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and ends without passing a signal on: to be told to stop is how a server ends."""
+    """Says when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)

@@ -16,6 +16,7 @@ export function requestOf(model, context, before, after, settings) {
     model,
     prompt: endOf(before, room),
     max_tokens: settings.tokens,
+    truncate_prompt_tokens: -1, // keeps what is next to the caret
     temperature: settings.temperature,
     logprobs: 5,
     stream: true,
