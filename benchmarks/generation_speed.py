@@ -1,83 +1,163 @@
-"""Greedy decoding, single stream: ours beside transformers' `generate`, alternating in one process.
+"""Greedy decoding of a run's model beside transformers' `generate`, alternating in one process, on code it has not seen.
 
-Example: python benchmarks/generation_speed.py --model runs/tiny/release --new-tokens 200
+Prompts are taken from the test split of the run. Three loads: one stream at a time; 16 requests of one length at once, which is
+what a batch of transformers is made for; and 16 streams of a completion server, each with one request after the other, of
+different lengths, where transformers answers them in padded batches of 16 in the order they come. Both say the same tokens: the
+benchmark stops where they do not.
+
+Example: python benchmarks/generation_speed.py runs/tiny
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
-from transformers import AutoModelForCausalLM
+import transformers
 
+from stackwright.artifact import load_artifact
 from stackwright.generate.backend import TorchBackend
-from stackwright.model.config import ModelConfig
-from stackwright.model.hub import load_model_folder, save_model_folder
-from stackwright.model.transformer import Transformer
+from stackwright.generate.load import LoadedModel, load_model
+from stackwright.generate.sampling import SamplingSettings
+from stackwright.generate.scheduler import GenerationRequest, Scheduler, SchedulerLimits
+
+STREAMS = 16
 
 
-def random_folder(folder: Path) -> Path:
-    """Write a model of the shape of the recipe `tiny` with random weights."""
-    model = Transformer(ModelConfig(4224, 192, 3, 3, 1, 768, 256))
-    model.init_weights(torch.Generator().manual_seed(0))
-    save_model_folder(folder, model, eot_id=0)
-    return folder
+@dataclass(frozen=True)
+class Request:
+    prompt: tuple[int, ...]
+    new_tokens: int
 
 
-def timed(function: Callable[[], list[int]]) -> tuple[float, float, list[int]]:
+def held_out_ids(run: Path, loaded: LoadedModel) -> list[int]:
+    table = load_artifact(run / "dataset").table("documents")
+    rows = [row for part in table.parts for row in pq.read_table(part, columns=["split", "content"]).to_pylist()]
+    texts = [row["content"] for row in rows if row["split"] == "test"]
+    return loaded.tokenizer.encode("\n".join(texts))
+
+
+def requests_of(ids: Sequence[int], count: int, prompts: tuple[int, int], new: tuple[int, int], seed: int) -> list[Request]:
+    """Return requests at random places, with lengths drawn evenly between bounds."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(count):
+        length, begin = rng.randint(*prompts), rng.randrange(len(ids) - prompts[1])
+        found.append(Request(tuple(ids[begin : begin + length]), rng.randint(*new)))
+    return found
+
+
+class Ours:
+    def __init__(self, loaded: LoadedModel, guesses: int) -> None:
+        self._loaded, self._guesses = loaded, guesses
+        self._backend = TorchBackend(loaded.model, compiled=True)
+
+    def __call__(self, requests: Sequence[Request]) -> list[list[int]]:
+        scheduler = Scheduler(self._backend, self._loaded.tokenizer, SchedulerLimits(STREAMS, guesses=self._guesses))
+        said: list[list[int]] = [[] for _ in requests]
+        for request, tokens in zip(requests, said, strict=True):
+            settings = SamplingSettings(max_new_tokens=request.new_tokens)
+            scheduler.submit(
+                GenerationRequest(request.prompt, settings), lambda chunk, tokens=tokens: tokens.extend(chunk.token_ids)
+            )
+        while scheduler.step():
+            pass
+        return said
+
+
+class Theirs:
+    """Padded batches on the left, as transformers' documentation has it for decoders, without what we never draw either."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(loaded.folder).eval()
+        self._eot = loaded.tokenizer.eot
+        fim = loaded.tokenizer.fim
+        unused = range(loaded.tokenizer.vocab_size, self._model.config.vocab_size)
+        self._never = [fim.prefix, fim.middle, fim.suffix, fim.pad, *unused]
+
+    @torch.inference_mode()
+    def __call__(self, requests: Sequence[Request]) -> list[list[int]]:
+        said = []
+        for begin in range(0, len(requests), STREAMS):
+            batch = requests[begin : begin + STREAMS]
+            width = max(len(request.prompt) for request in batch)
+            ids = torch.full((len(batch), width), self._eot)
+            mask = torch.zeros(len(batch), width, dtype=torch.long)
+            for row, request in enumerate(batch):
+                ids[row, width - len(request.prompt) :] = torch.tensor(request.prompt)
+                mask[row, width - len(request.prompt) :] = 1
+            found = self._model.generate(
+                ids,
+                attention_mask=mask,
+                max_new_tokens=max(request.new_tokens for request in batch),
+                do_sample=False,
+                eos_token_id=self._eot,
+                pad_token_id=self._eot,
+                suppress_tokens=self._never,
+            )
+            for request, row in zip(batch, found[:, width:].tolist(), strict=True):
+                tokens = row[: request.new_tokens]
+                said.append(tokens[: tokens.index(self._eot)] if self._eot in tokens else tokens)
+        return said
+
+
+Answer = Callable[[Sequence[Request]], list[list[int]]]
+
+
+def timed(answer: Answer, load: Sequence[Sequence[Request]]) -> tuple[float, float, list[list[int]]]:
     wall, cpu = time.perf_counter(), time.process_time()
-    tokens = function()
-    return time.perf_counter() - wall, time.process_time() - cpu, tokens
+    said = [tokens for requests in load for tokens in answer(requests)]
+    return time.perf_counter() - wall, time.process_time() - cpu, said
+
+
+def compare(title: str, load: Sequence[Sequence[Request]], ways: dict[str, Answer], rounds: int) -> None:
+    """Print a table; the last of the ways is what the others are compared with."""
+    expected = {name: timed(answer, load)[2] for name, answer in ways.items()}
+    peer = list(ways)[-1]
+    for name, said in expected.items():
+        same = sum(ours == theirs for ours, theirs in zip(said, expected[peer], strict=True))
+        assert same == len(said), f"{name} says other tokens than {peer} to {len(said) - same} of {len(said)} requests"
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, answer in ways.items():
+            times[name].append(timed(answer, load)[:2])
+    num_tokens = sum(map(len, expected[peer]))
+    print(f"\n{title}: {num_tokens:,} tokens, all equal; {rounds} rounds, alternating\n")
+    print("| | tokens/s (median) | CPU ms per token | times its peer (median, from, to) |\n| --- | ---: | ---: | ---: |")
+    for name, rows in times.items():
+        ratios = [theirs[0] / ours[0] for ours, theirs in zip(rows, times[peer], strict=True)]
+        wall, cpu = statistics.median(row[0] for row in rows), statistics.median(row[1] for row in rows)
+        told = "" if name == peer else f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {name} | {num_tokens / wall:,.0f} | {1000 * cpu / num_tokens:.2f} | {told} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a gpt_bigcode folder; random weights when not given")
-    parser.add_argument("--new-tokens", type=int, default=200)
-    parser.add_argument("--prompt-tokens", type=int, default=32)
+    parser.add_argument("run", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    folder = options.model or random_folder(Path(tempfile.mkdtemp()))
-    ours, theirs = TorchBackend(load_model_folder(folder)), AutoModelForCausalLM.from_pretrained(folder).eval()
-    vocab = ours.model.config.vocab_size
-    prompt = torch.randint(0, vocab, (1, options.prompt_tokens), generator=torch.Generator().manual_seed(1))
-
-    def run_ours() -> list[int]:
-        session, fed, tokens = ours.open(options.prompt_tokens + options.new_tokens), prompt[0].tolist(), []
-        for _ in range(options.new_tokens):
-            tokens.append(int(session.feed(fed).argmax()))
-            fed = tokens[-1:]
-        return tokens
-
-    @torch.inference_mode()
-    def run_theirs() -> list[int]:
-        ids = theirs.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=options.new_tokens,
-            do_sample=False,
-            eos_token_id=-1,
-            pad_token_id=0,
-        )
-        return list(ids[0, options.prompt_tokens :].tolist())
-
-    assert run_ours() == run_theirs(), "the two must say the same tokens"
-    rows = [(timed(run_ours), timed(run_theirs)) for _ in range(options.rounds)]
-    ratios = [theirs_time / ours_time for (ours_time, _, _), (theirs_time, _, _) in rows]
-    print(f"{options.new_tokens} tokens after {options.prompt_tokens}, {options.threads} threads, {options.rounds} rounds\n")
-    print("| | tokens/s (median) | CPU ms per token |\n| --- | ---: | ---: |")
-    for name, column in (("stackwright", 0), ("transformers generate", 1)):
-        walls, cpus = [row[column][0] for row in rows], [row[column][1] for row in rows]
-        rate = options.new_tokens / statistics.median(walls)
-        print(f"| {name} | {rate:,.0f} | {1000 * statistics.median(cpus) / options.new_tokens:.2f} |")
-    print(f"\nratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    transformers.logging.set_verbosity_error()
+    loaded = load_model(options.run)
+    ids = held_out_ids(options.run, loaded)
+    ways: dict[str, Answer] = {
+        "stackwright": Ours(loaded, guesses=32),
+        "stackwright, without guesses": Ours(loaded, guesses=0),
+        "transformers generate": Theirs(loaded),
+    }
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {options.threads} threads")
+    single = [[request] for request in requests_of(ids, 12, (16, 112), (128, 128), seed=1)]
+    compare("One stream", single, ways, options.rounds)
+    compare("16 requests of one length at once", [requests_of(ids, 16, (32, 32), (150, 150), seed=2)], ways, options.rounds)
+    compare("16 streams, 96 requests", [requests_of(ids, 96, (16, 112), (8, 128), seed=3)], ways, options.rounds)
 
 
 if __name__ == "__main__":

@@ -96,46 +96,58 @@ def make_tokens(data: bytes, runs: WindowRuns, postings: Postings) -> Tokens:
     return Tokens(first, end, hashes[begins], common[begins])
 
 
+COMPARED_BYTES = 64
+"""At a time, as one whole number: the lowest bit in which two numbers differ tells the byte."""
+
+
 def agreement(left: bytes, left_start: int, right: bytes, right_start: int) -> int:
     """Return how many bytes agree from the two places on."""
     limit = min(len(left) - left_start, len(right) - right_start)
-    agreed, step = 0, 64
-    while agreed < limit and step:
-        size = min(step, limit - agreed)
+    agreed = 0
+    while agreed < limit:
+        size = min(COMPARED_BYTES, limit - agreed)
         mine, other = left_start + agreed, right_start + agreed
-        if left[mine : mine + size] == right[other : other + size]:
-            agreed += size
-            step *= 2
-        else:
-            limit = agreed + size - 1  # one of these bytes differs
-            step = max(size // 2, 1)
+        differs = int.from_bytes(left[mine : mine + size], "little") ^ int.from_bytes(right[other : other + size], "little")
+        if differs:
+            return agreed + (_lowest_bit(differs) >> 3)
+        agreed += size
     return agreed
 
 
 def agreement_before(left: bytes, left_end: int, right: bytes, right_end: int) -> int:
     """Return how many bytes agree before the two places."""
     limit = min(left_end, right_end)
-    agreed, step = 0, 64
-    while agreed < limit and step:
-        size = min(step, limit - agreed)
+    agreed = 0
+    while agreed < limit:
+        size = min(COMPARED_BYTES, limit - agreed)
         mine, other = left_end - agreed, right_end - agreed
-        if left[mine - size : mine] == right[other - size : other]:
-            agreed += size
-            step *= 2
-        else:
-            limit = agreed + size - 1
-            step = max(size // 2, 1)
+        differs = int.from_bytes(left[mine - size : mine], "big") ^ int.from_bytes(right[other - size : other], "big")
+        if differs:
+            return agreed + (_lowest_bit(differs) >> 3)
+        agreed += size
     return agreed
 
 
-class Search:
-    """The search for one query. `run` fills `found`; `is_complete` says whether it got to the end."""
+def _lowest_bit(number: int) -> int:
+    return (number & -number).bit_length() - 1
 
-    def __init__(self, query: NormalizedText, postings: Postings) -> None:
+
+class Search:
+    """The search for one query. `run` fills `found`; `is_complete` says whether it got to the end.
+
+    Args:
+        since: byte of the query; spans that end before it are not sought. Those that are found reach back as far as they do.
+        exact_visits: after how many the search is thinned.
+    """
+
+    def __init__(self, query: NormalizedText, postings: Postings, since: int = 0, exact_visits: int = EXACT_VISITS) -> None:
         self.query, self._postings, self._scheme = query, postings, postings.scheme
-        self._data = query.data
+        self._data, self._exact_visits = query.data, exact_visits
         searched = self._data if query.num_characters >= self._scheme.least_span else b""
-        self._runs = window_runs(searched, np.array([len(searched)]), self._scheme)
+        # A window that holds no byte from `since` on begins before this one.
+        first = min(max(0, since - self._scheme.least_span + 1), len(searched))
+        runs = window_runs(searched[first:], np.array([len(searched) - first]), self._scheme)
+        self._runs = WindowRuns(runs.first + first, runs.count, runs.gram + first)
         self.tokens = make_tokens(searched, self._runs, postings)
         self.found = MaximalSpans()
         # Windows that are covered, or of which there is nothing to cover as no character begins with them.
@@ -153,7 +165,7 @@ class Search:
             left = self._candidates(start, start + BLOCK_TOKENS)
             changes = -1
             while len(left) and self.is_complete:
-                if self._visits >= EXACT_VISITS:
+                if self._visits >= self._exact_visits:
                     self._search_thinly(left)
                     break
                 if self.found.changes != changes:
@@ -191,7 +203,7 @@ class Search:
         reached: dict[int, int] = {}  # diagonal -> end of the last span on it
         ahead: list[tuple[int, int]] = []  # spans that begin after the window at hand: first byte, last window covered
         while window < end:
-            if self._visits >= EXACT_VISITS:
+            if self._visits >= self._exact_visits:
                 self._sweep_thinly(document, np.arange(window, end))
                 return
             run = int(np.searchsorted(runs.first, window, "right")) - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from stackwright.generate.scheduler import GenerationRequest, Scheduler, Ticket
 from stackwright.generate.stream import Chunk
@@ -64,32 +65,38 @@ class Stream:
 
 
 class Batcher:
-    """Runs a scheduler in a thread from `start` to `stop`. Everything else is called in the event loop that started it."""
+    """Runs a scheduler in a thread from `start` to `stop`. Everything else is called in the event loop that started it.
 
-    def __init__(self, scheduler: Scheduler, max_waiting: int) -> None:
+    Args:
+        max_waiting: requests that may wait for a row.
+        thread: has one thread, and the model was opened in it. OpenMP makes a team of workers for each thread that computes;
+            a second team on the same cores makes both go to sleep between two operations, which halves the speed.
+    """
+
+    def __init__(self, scheduler: Scheduler, max_waiting: int, thread: ThreadPoolExecutor) -> None:
         self.scheduler, self.max_waiting = scheduler, max_waiting
         self.failed = False
         self._wake = threading.Event()
         self._stopping = False
         self._streams: set[Stream] = set()
         self._ready: dict[Stream, None] = {}  # streams to which the present step brought something, in order
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread, self._running = thread, False
 
     def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._loop, self._running = asyncio.get_running_loop(), True
+        self._thread.submit(self._run)
 
     def stop(self) -> None:
         """End the thread after its present step; streams under way are told."""
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+        self._thread.shutdown()
         for stream in list(self._streams):
             stream.put(None)
 
     @property
     def is_running(self) -> bool:
-        return self._thread.is_alive() and not self.failed and not self._stopping
+        return self._running and not self.failed and not self._stopping
 
     @property
     def num_free(self) -> int:

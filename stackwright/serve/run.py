@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +64,14 @@ def open_served(target: Path, options: ServeOptions) -> Served:
     """
     keys = None if options.api_key_file is None else read_keys(options.api_key_file)
     check_public(options.host, keys is not None)
-    loaded = load_model(target)
     run = target if (target / "dataset").is_dir() else None
     folder = options.index or (run / "index" if run is not None and (run / "index").is_dir() else None)
     index = None if folder is None else Index.open(folder)
     policy: Policy = options.policy or ("allow" if index is None else "annotate")
-    scheduler = Scheduler(TorchBackend(loaded.model, compiled=True), loaded.tokenizer, SchedulerLimits(options.max_batch))
-    _warm_up(scheduler, loaded)
+    thread = ThreadPoolExecutor(1, "model")
+    loaded, scheduler = thread.submit(_open_model, target, options.max_batch).result()
     completer = Completer(
-        Batcher(scheduler, options.max_waiting),
+        Batcher(scheduler, options.max_waiting, thread),
         loaded.tokenizer,
         loaded.backend.max_seq_len,
         policy,
@@ -87,13 +87,16 @@ def open_served(target: Path, options: ServeOptions) -> Served:
     )
 
 
-def _warm_up(scheduler: Scheduler, loaded: LoadedModel) -> None:
-    """Draw two tokens, so that what is compiled or laid out at the first use is there before the first request."""
+def _open_model(target: Path, max_batch: int) -> tuple[LoadedModel, Scheduler]:
+    """Open a model and draw two tokens: what is compiled or laid out at the first use is there before the first request."""
+    loaded = load_model(target)
+    scheduler = Scheduler(TorchBackend(loaded.model, compiled=True), loaded.tokenizer, SchedulerLimits(max_batch))
     request = GenerationRequest((loaded.tokenizer.eot,) * 3, SamplingSettings(max_new_tokens=2))
     if loaded.backend.max_seq_len > len(request.prompt):
         scheduler.submit(request, lambda _: None)
         while scheduler.step():
             pass
+    return loaded, scheduler
 
 
 def _about(name: str, loaded: LoadedModel, run: Path | None, index: Index | None, policy: Policy) -> dict[str, Any]:

@@ -1,0 +1,224 @@
+"""The completion server of a run under load: failures, memory, throughput beside the bare engine, cost of citations, infilling.
+
+Clients are sockets in a process of their own that keep one connection each and ask for one completion after the other; their
+prompts are code of the test split, their lengths drawn as in generation_speed.py. In turns, `--rounds` times: the bare engine
+(scheduler without a server, as many requests), the server with policy allow, the server with policy annotate.
+
+Example: python benchmarks/serving.py runs/tiny --seconds 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.generation_speed import STREAMS, Ours, Request, held_out_ids, requests_of
+
+CLIENTS = 64
+PROMPT, NEW = (16, 112), (8, 128)
+
+
+class Server:
+    def __init__(self, process: subprocess.Popen[str], host: str, port: int) -> None:
+        self.process, self.host, self.port = process, host, port
+
+    def rss(self) -> float:
+        """Megabytes of memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def serving(run: Path, policy: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "stackwright", "serve", str(run), "--port", "0", "--policy", policy]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        address = line.rpartition("http://")[2].strip().rstrip("/")
+        host, _, port = address.rpartition(":")
+        try:
+            yield Server(process, host, int(port))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def http(path: str, body: dict[str, Any]) -> bytes:
+    data = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[int, bytes]:
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
+
+
+async def one_client(
+    host: str, port: int, requests: Sequence[bytes], seconds: float, number: int, found: Counter[str]
+) -> list[float]:
+    """Ask again and again until the time is over; count statuses and tokens."""
+    reader, writer = await asyncio.open_connection(host, port)
+    rng, end, waits = random.Random(number), time.perf_counter() + seconds, []
+    while time.perf_counter() < end:
+        begun = time.perf_counter()
+        status, body = await ask(reader, writer, rng.choice(requests))
+        if time.perf_counter() <= end:
+            found[f"status {status}"] += 1
+            waits.append(time.perf_counter() - begun)
+            if status == 200:
+                found["tokens"] += json.loads(body)["usage"]["completion_tokens"]
+    writer.close()
+    return waits
+
+
+def load(
+    host: str, port: int, requests: Sequence[bytes], seconds: float, clients: int = CLIENTS
+) -> tuple[Counter[str], list[float]]:
+    """What many clients met with; runs in a process of its own."""
+
+    async def all_clients() -> tuple[Counter[str], list[float]]:
+        found: Counter[str] = Counter()
+        works = [one_client(host, port, requests, seconds, number, found) for number in range(clients)]
+        waits = [wait for waits in await asyncio.gather(*works) for wait in waits]
+        return found, waits
+
+    return asyncio.run(all_clients())
+
+
+def under_load(server: Server, bodies: Sequence[bytes], seconds: float, clients: int = CLIENTS) -> dict[str, Any]:
+    cpu = server.cpu_seconds()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        running = pool.submit(load, server.host, server.port, bodies, seconds, clients)
+        memory = []
+        while not running.done():
+            memory.append(server.rss())
+            time.sleep(min(0.5, seconds / 20))
+        found, waits = running.result()
+    third = len(memory) // 3
+    return {
+        "tokens/s": found["tokens"] / seconds,
+        "statuses": {key: count for key, count in found.items() if key.startswith("status")},
+        "p50 ms": 1000 * statistics.median(waits),
+        "p99 ms": 1000 * statistics.quantiles(waits, n=100)[98],
+        "middle MB": statistics.mean(memory[third : 2 * third]),
+        "last MB": statistics.mean(memory[2 * third :]),
+        "CPU ms/token": 1000 * (server.cpu_seconds() - cpu) / max(found["tokens"], 1),
+    }
+
+
+def bare(run: Path, requests: Sequence[Request], rounds: int) -> float:
+    """Tokens a second of the engine without a server; in a process of its own, as the server is."""
+    from stackwright.generate.load import load_model
+
+    ours = Ours(load_model(run), guesses=32)
+    ours(requests[:STREAMS])
+    rates = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        said = ours(requests)
+        rates.append(sum(map(len, said)) / (time.perf_counter() - begun))
+    return statistics.median(rates)
+
+
+def typing_latency(server: Server, text: str, count: int) -> list[float]:
+    """Milliseconds of infilling while somebody types: every prefix is a little longer than the one before."""
+
+    async def type_on() -> list[float]:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        found = []
+        for place in range(300, 300 + 4 * count, 4):
+            body = {"input_prefix": text[:place], "input_suffix": text[place + 40 : place + 200], "n_predict": 16}
+            begun = time.perf_counter()
+            status, _ = await ask(reader, writer, http("/infill", body))
+            assert status == 200
+            found.append(1000 * (time.perf_counter() - begun))
+        writer.close()
+        return found
+
+    return asyncio.run(type_on())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the long load")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--round-seconds", type=float, default=12.0)
+    options = parser.parse_args()
+    from stackwright.generate.load import load_model
+
+    loaded = load_model(options.run)
+    requests = requests_of(held_out_ids(options.run, loaded), 192, PROMPT, NEW, seed=4)
+    codec = loaded.tokenizer
+    bodies = [
+        http("/v1/completions", {"prompt": codec.decode(one.prompt), "max_tokens": one.new_tokens, "temperature": 0})
+        for one in requests
+    ]
+    context = multiprocessing.get_context("spawn")
+    with serving(options.run, "allow") as allow, serving(options.run, "annotate") as annotate:
+        print(f"\n{CLIENTS} clients, {options.seconds:g} s, policy annotate\n")
+        for key, value in under_load(annotate, bodies, options.seconds).items():
+            print(f"    {key}: {value if isinstance(value, dict) else round(value, 2)}")
+        rows = []
+        for _ in range(options.rounds):
+            with ProcessPoolExecutor(1, context) as pool:
+                engine = pool.submit(bare, options.run, requests, 3).result()
+            rows.append(
+                (
+                    engine,
+                    under_load(allow, bodies, options.round_seconds)["tokens/s"],
+                    under_load(annotate, bodies, options.round_seconds)["tokens/s"],
+                )
+            )
+        print(f"\n{CLIENTS} clients, {options.rounds} rounds of {options.round_seconds:g} s, alternating; tokens/s\n")
+        for name, column in (("bare engine, 16 rows", 0), ("server, allow", 1), ("server, annotate", 2)):
+            rates = [row[column] for row in rows]
+            print(f"    {name}: median {statistics.median(rates):,.0f}, from {min(rates):,.0f} to {max(rates):,.0f}")
+        for name, over, under in (("server / bare engine", 1, 0), ("annotate / allow", 2, 1)):
+            ratios = [row[over] / row[under] for row in rows]
+            print(f"    {name}: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+        waits: dict[str, list[float]] = {"allow": [], "annotate": []}
+        for _ in range(options.rounds):
+            waits["allow"] += (under_load(allow, bodies, 4, clients=1)["p50 ms"],)
+            waits["annotate"] += (under_load(annotate, bodies, 4, clients=1)["p50 ms"],)
+        ratios = [one / other for one, other in zip(waits["annotate"], waits["allow"], strict=True)]
+        print(
+            f"\none client: p50 {statistics.median(waits['allow']):.1f} ms with allow, {statistics.median(waits['annotate']):.1f} with "
+            f"annotate; ratio {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
+        )
+        text = codec.decode(held_out_ids(options.run, loaded)[:6000])
+        for name, server in (("allow", allow), ("annotate", annotate)):
+            found = typing_latency(server, text, 300)
+            print(
+                f"infilling 16 tokens while typing, {name}: p50 {statistics.median(found):.1f} ms, "
+                f"p95 {statistics.quantiles(found, n=20)[18]:.1f} ms"
+            )
+
+
+if __name__ == "__main__":
+    main()
