@@ -26,7 +26,7 @@ from stackwright.attribute.fingerprint import Scheme
 from stackwright.attribute.intervals import Span, thin
 from stackwright.attribute.normalize import NormalizedText, normalize
 from stackwright.attribute.postings import Shard, ShardRecord, Widths, shard_of
-from stackwright.attribute.search import EXACT_VISITS, Search, Tokens
+from stackwright.attribute.search import Search, Tokens
 from stackwright.attribute.stage import COMMON_FILE, INDEX_FILE, VERSION, among
 from stackwright.attribute.texts import CACHED_ROWS, StoredRows, StoredTexts
 from stackwright.cache import RecentlyUsed
@@ -159,16 +159,14 @@ class Index:
         """Return a stored text by its document's number."""
         return self._texts.get(document)
 
-    def cite(self, text: str, since: int = 0, exact_visits: int = EXACT_VISITS) -> Citation:
+    def cite(self, text: str, since: int = 0) -> Citation:
         """Return the spans of `text` that stand in the dataset, and where.
 
         Args:
             since: character; spans that end before it are not sought.
-            exact_visits: how much the search for all maximal spans may cost; from then on every shared window still lies in
-                a reported span, and some overlapping spans are left out (`search.py`).
         """
         query = NormalizedText(text)
-        search = Search(query, self, len(normalize(text[:since]).encode("utf-8", "surrogatepass")), exact_visits)
+        search = Search(query, self, len(normalize(text[:since]).encode("utf-8", "surrogatepass")))
         spans = search.run()
         if len(spans) > MANY_MATCHES:
             matches = [self._match(query, span, [span.document], True) for span in thin(spans)]

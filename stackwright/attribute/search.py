@@ -136,13 +136,12 @@ class Search:
     """The search for one query. `run` fills `found`; `is_complete` says whether it got to the end.
 
     Args:
-        since: byte of the query; spans that end before it are not sought. Those that are found reach back as far as they do.
-        exact_visits: after how many the search is thinned.
+        since: byte of the query; spans that end before it are not sought. A span that is found may begin before it.
     """
 
-    def __init__(self, query: NormalizedText, postings: Postings, since: int = 0, exact_visits: int = EXACT_VISITS) -> None:
+    def __init__(self, query: NormalizedText, postings: Postings, since: int = 0) -> None:
         self.query, self._postings, self._scheme = query, postings, postings.scheme
-        self._data, self._exact_visits = query.data, exact_visits
+        self._data = query.data
         searched = self._data if query.num_characters >= self._scheme.least_span else b""
         # A window that holds no byte from `since` on begins before this one.
         first = min(max(0, since - self._scheme.least_span + 1), len(searched))
@@ -165,7 +164,7 @@ class Search:
             left = self._candidates(start, start + BLOCK_TOKENS)
             changes = -1
             while len(left) and self.is_complete:
-                if self._visits >= self._exact_visits:
+                if self._visits >= EXACT_VISITS:
                     self._search_thinly(left)
                     break
                 if self.found.changes != changes:
@@ -203,7 +202,7 @@ class Search:
         reached: dict[int, int] = {}  # diagonal -> end of the last span on it
         ahead: list[tuple[int, int]] = []  # spans that begin after the window at hand: first byte, last window covered
         while window < end:
-            if self._visits >= self._exact_visits:
+            if self._visits >= EXACT_VISITS:
                 self._sweep_thinly(document, np.arange(window, end))
                 return
             run = int(np.searchsorted(runs.first, window, "right")) - 1

@@ -94,20 +94,20 @@ class Citer:
         self.seconds = 0.0  # spent in looking up
         self.completions = self.with_citations = 0
 
-    async def search(self, text: str) -> Citation:
-        """Look any text up."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text)
+    async def search(self, text: str, since: int = 0) -> Citation:
+        """Look any text up; spans that end before character `since` are not sought."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text, since)
 
-    def _search(self, text: str) -> Citation:
+    def _search(self, text: str, since: int) -> Citation:
         begun = time.perf_counter()
-        found = self._index.cite(text)
+        found = self._index.cite(text, since)
         self.seconds += time.perf_counter() - begun
         return found
 
     async def cite(self, prompt: str, text: str) -> tuple[tuple[CitedSpan, ...], bool]:
         """Return the spans of a completion that stand in the training data, and whether the search got to its end."""
         tail = prompt[len(prompt) - min(len(prompt), PROMPT_TAIL) :]
-        found = await self.search(tail + text)
+        found = await self.search(tail + text, len(tail))
         spans = tuple(
             CitedSpan(
                 match.start - len(tail),

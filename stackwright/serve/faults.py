@@ -95,7 +95,10 @@ def install(app: FastAPI, fields: Mapping[str, Sequence[str]]) -> None:
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return response(_invalid(error.errors()[0], fields.get(request.url.path, ())))
+        problems = error.errors()
+        # Of a field that takes several types, what is wrong with the value says more than which types it is not.
+        problem = next((problem for problem in problems if not problem["type"].endswith("_type")), problems[0])
+        return response(_invalid(problem, fields.get(request.url.path, ())))
 
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -105,7 +108,7 @@ def install(app: FastAPI, fields: Mapping[str, Sequence[str]]) -> None:
 
 
 def _invalid(problem: Mapping[str, Any], known: Sequence[str]) -> ApiError:
-    """Return the error for what pydantic found first."""
+    """Return the error for what pydantic found."""
     place = [part for part in problem["loc"] if part != "body"]
     name = str(place[0]) if place else None
     if problem["type"] == "json_invalid":
@@ -113,8 +116,9 @@ def _invalid(problem: Mapping[str, Any], known: Sequence[str]) -> ApiError:
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(name), known, 1)
         return ApiError(400, f"unknown field {shown(name)}; {f'did you mean {near[0]}?' if near else 'leave it out'}", name)
-    if problem["type"] == "value_error":  # of our own validators, which name the value
-        return ApiError(400, str(problem["ctx"]["error"]), name)
+    if problem["type"] == "value_error":  # of our own validators; those of a whole body name the value
+        rule = str(problem["ctx"]["error"])
+        return ApiError(400, rule if name is None else f"{name} is {shown(problem.get('input'))}: {rule}", name)
     if name is None:
         return ApiError(400, f"the body is {shown(problem.get('input'))}: {problem['msg']}")
     if problem["type"] == "missing":

@@ -27,6 +27,7 @@ from stackwright.generate.load import LoadedModel, load_model
 from stackwright.generate.sampling import SamplingSettings
 from stackwright.generate.scheduler import GenerationRequest, Scheduler, SchedulerLimits
 from stackwright.pages.evaluation import OWN_MODEL, metrics_of, score_of
+from stackwright.run_folder import RUN_FILE
 from stackwright.serve.access import check_public, read_keys
 from stackwright.serve.app import Served, make_app
 from stackwright.serve.batcher import Batcher
@@ -64,7 +65,7 @@ def open_served(target: Path, options: ServeOptions) -> Served:
     """
     keys = None if options.api_key_file is None else read_keys(options.api_key_file)
     check_public(options.host, keys is not None)
-    run = target if (target / "dataset").is_dir() else None
+    run = target if (target / RUN_FILE).is_file() else None
     folder = options.index or (run / "index" if run is not None and (run / "index").is_dir() else None)
     index = None if folder is None else Index.open(folder)
     policy: Policy = options.policy or ("allow" if index is None else "annotate")

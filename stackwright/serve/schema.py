@@ -5,7 +5,7 @@ Names and meanings are those of OpenAI's completions, of llama.cpp's `/infill`, 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -28,10 +28,17 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _false(value: bool) -> bool:
+    if value:
+        raise ValueError("only false is taken: the prompt is not repeated")
+    return value
+
+
 Text = Annotated[str, Field(max_length=MOST_TEXT), AfterValidator(_encodable)]
 ShortText = Annotated[str, Field(max_length=1_000), AfterValidator(_encodable)]
 StopText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_encodable)]
 Stops = StopText | Annotated[list[StopText], Field(max_length=MOST_STOPS)] | None
+EditorStops = StopText | Annotated[list[StopText], Field(max_length=32)] | None  # editors send the beginnings of definitions
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST_TEXT)]
 Temperature = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -69,7 +76,7 @@ class CompletionBody(Body):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    echo: Literal[False] | None = False
+    echo: Annotated[bool, AfterValidator(_false)] | None = False
     stop: Stops = None
     seed: Seed | None = Field(
         None, description="Choice i of a prompt is drawn with seed + i. Drawn by the server if left out."
@@ -111,7 +118,9 @@ class CompletionBody(Body):
 
 
 class FimBody(Body):
-    """`POST /v1/fim/completions`, Mistral's: the answer has the shape of a chat."""
+    """`POST /v1/fim/completions`, Mistral's: the answer has the shape of a chat. Other fields change nothing."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     model: ShortText | None = None
     prompt: Text
@@ -120,11 +129,10 @@ class FimBody(Body):
     min_tokens: Annotated[int, Field(ge=0, le=0)] | None = Field(None, description="Only 0.")
     temperature: Temperature | None = None
     top_p: Share | None = 1.0
-    stop: Stops = None
+    stop: EditorStops = None
     stream: bool | None = False
     random_seed: Seed | None = None
     seed: Seed | None = None
-    metadata: dict[str, Any] | None = None
 
     def settings(self, seed: int) -> SamplingSettings:
         return _settings(self.max_tokens or _INFILL_TOKENS, self.temperature, 0.0, self.top_p, None, seed, self.stop)
@@ -156,7 +164,7 @@ class InfillBody(Body):
     top_k: int | None = Field(None, description="0 or less: all tokens.")
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = 1.0
     seed: Seed | None = None
-    stop: Stops = None
+    stop: EditorStops = None
     stream: bool | None = False
     n_probs: Annotated[int, Field(ge=0, le=20)] | None = None
 
