@@ -95,6 +95,7 @@ def main() -> None:
     show("explain", str(run), a_near_copy(run))
     cite_planted_lines(run)
     show_removal(run)
+    print(f"\nTry it in the page, or in an editor: {Path(sys.executable).parent / 'stackwright'} serve {run}")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,17 @@ STAND_INS = {
 }
 
 
+def serve_and_stop(arguments: list[str], workplace: Path) -> None:
+    """Run a server until it says that it is ready, then stop it."""
+    command = [sys.executable, "-m", "stackwright", *arguments, "--port", "0"]
+    with subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.terminate()
+        _, complaints = process.communicate(timeout=60)
+    assert (line.startswith("serving tiny at http://127.0.0.1:"), process.returncode) == (True, 0), complaints
+
+
 @pytest.mark.parametrize(("page", "command"), commands())
 @pytest.mark.usefixtures("receipt")
 def test_commands_in_the_documents_run(page: str, command: str, workplace: Path) -> None:
@@ -95,6 +106,9 @@ def test_commands_in_the_documents_run(page: str, command: str, workplace: Path)
         arguments.append("--dry-run")
     if "RECIPE" in arguments:
         arguments[arguments.index("RECIPE")] = "tiny"
+    if arguments[0] == "serve":
+        serve_and_stop(arguments, workplace)
+        return
     result = subprocess.run(
         [sys.executable, "-m", "stackwright", *arguments],
         cwd=workplace,
