@@ -1,9 +1,9 @@
 """Greedy decoding of a run's model beside transformers' `generate`, alternating in one process, on code it has not seen.
 
-Prompts are taken from the test split of the run. Three loads: one stream at a time; 16 requests of one length at once, which is
-what a batch of transformers is made for; and 16 streams of a completion server, each with one request after the other, of
-different lengths, where transformers answers them in padded batches of 16 in the order they come. Both say the same tokens: the
-benchmark stops where they do not.
+Prompts are taken from the test split of the run. Three loads: one stream at a time; 16 requests of one length at once, which
+is what a batch of transformers is made for; and 16 streams of a completion server, each with one request after the other, of
+different lengths, where transformers answers them in padded batches of 16 in the order they come. Both say the same tokens:
+the benchmark stops where they do not.
 
 Example: python benchmarks/generation_speed.py runs/tiny
 """

@@ -1,8 +1,8 @@
-"""The completion server of a run under load: failures, memory, throughput beside the bare engine, cost of citations, infilling.
+"""The completion server of a run under load: failures, memory, speed beside the bare engine, cost of citations, infilling.
 
 Clients are sockets in a process of their own that keep one connection each and ask for one completion after the other; their
-prompts are code of the test split, their lengths drawn as in generation_speed.py. In turns, `--rounds` times: the bare engine
-(scheduler without a server, as many requests), the server with policy allow, the server with policy annotate.
+prompts are code of the test split, their lengths drawn as in generation_speed.py. In turns, `--rounds` times: the bare
+engine (scheduler without a server, as many requests), the server with policy allow, the server with policy annotate.
 
 Example: python benchmarks/serving.py runs/tiny --seconds 60
 """
@@ -207,8 +207,9 @@ def main() -> None:
             waits["allow"] += (under_load(allow, bodies, 4, clients=1)["p50 ms"],)
             waits["annotate"] += (under_load(annotate, bodies, 4, clients=1)["p50 ms"],)
         ratios = [one / other for one, other in zip(waits["annotate"], waits["allow"], strict=True)]
+        plain, cited = statistics.median(waits["allow"]), statistics.median(waits["annotate"])
         print(
-            f"\none client: p50 {statistics.median(waits['allow']):.1f} ms with allow, {statistics.median(waits['annotate']):.1f} with "
+            f"\none client: p50 {plain:.1f} ms with allow, {cited:.1f} with "
             f"annotate; ratio {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
         )
         text = codec.decode(held_out_ids(options.run, loaded)[:6000])

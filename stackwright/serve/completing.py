@@ -6,6 +6,7 @@ end of an answer carries its citations; under `block` nothing is given out befor
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -90,6 +91,14 @@ class Completer:
             raise UsageError(f"policy {policy} needs an index of the training data", "give --index, or a run that has one")
         self.codec, self.max_seq_len, self.policy, self.citer = codec, max_seq_len, policy, citer
         self.batcher = batcher
+
+    async def read_prompt(
+        self, text: str, suffix: str | None, new_tokens: int, *, fit: bool
+    ) -> tuple[tuple[int, ...], bool]:
+        """Return `prompt_of`; a long one is read in a thread of its own, as others wait for the event loop."""
+        if len(text) + len(suffix or "") <= _READ_AT_ONCE:
+            return self.prompt_of(text, suffix, new_tokens, fit=fit)
+        return await asyncio.to_thread(self.prompt_of, text, suffix, new_tokens, fit=fit)
 
     def prompt_of(self, text: str, suffix: str | None, new_tokens: int, *, fit: bool) -> tuple[tuple[int, ...], bool]:
         """Return the ids of a prompt, and whether it had to be cut.
@@ -194,4 +203,5 @@ class Completer:
 
 
 _UNBOUNDED = 1 << 40
+_READ_AT_ONCE = 10_000  # characters, which take a few milliseconds; going to a thread and back takes longer under load
 _SEED_STEP = 1_000_003  # so that the attempts of choices whose seeds follow each other differ

@@ -33,7 +33,7 @@ def infill_routes(completer: Completer, model: str) -> APIRouter:
     @router.post("/infill")
     async def infill(body: InfillBody, request: Request) -> Response:
         """Fill the gap between `input_prefix` and `input_suffix`."""
-        wanted = await asyncio.to_thread(_wanted, completer, body)
+        wanted = await _wanted(completer, body)
         shape = _Infill(completer, body, model, wanted)
         (stream,) = completer.open([wanted], whole=False)
         if body.stream:
@@ -55,12 +55,12 @@ def infill_routes(completer: Completer, model: str) -> APIRouter:
     return router
 
 
-def _wanted(completer: Completer, body: InfillBody) -> Wanted:
+async def _wanted(completer: Completer, body: InfillBody) -> Wanted:
     context = completer.max_seq_len
     settings = body.settings(seed_of(body.seed), context)
     prefix = body.input_prefix + (body.prompt or "")
-    extra = _extra(completer, body, int(context * EXTRA_SHARE))
-    prompt, cut = completer.prompt_of(extra + prefix, body.input_suffix, settings.max_new_tokens, fit=True)
+    extra = await asyncio.to_thread(_extra, completer, body, int(context * EXTRA_SHARE)) if body.input_extra else ""
+    prompt, cut = await completer.read_prompt(extra + prefix, body.input_suffix, settings.max_new_tokens, fit=True)
     return Wanted(prompt, prefix, settings, body.n_probs or None, cut)
 
 

@@ -5,7 +5,6 @@ Beyond OpenAI's fields a choice has `citations`, `withheld` and `citations_compl
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -57,9 +56,7 @@ def openai_routes(completer: Completer, model: str, created: int) -> APIRouter:
     async def fim_completions(body: FimBody, request: Request) -> Response:
         """Fill the gap between prompt and suffix; the answer has the shape of a chat."""
         settings = body.settings(seed_of(body.random_seed if body.seed is None else body.seed))
-        prompt, cut = await asyncio.to_thread(
-            completer.prompt_of, body.prompt, body.suffix, settings.max_new_tokens, fit=True
-        )
+        prompt, cut = await completer.read_prompt(body.prompt, body.suffix, settings.max_new_tokens, fit=True)
         wanted = Wanted(prompt, body.prompt, settings, truncated=cut)
         (stream,) = completer.open([wanted], whole=not body.stream)
         if body.stream:
@@ -81,8 +78,7 @@ async def _wanted(completer: Completer, body: CompletionBody) -> list[Wanted]:
         settings = body.settings(seed)
         if isinstance(prompt, str):
             fit = body.truncate_prompt_tokens is not None
-            # Reading a long prompt takes a while, and others wait for this thread.
-            ids, cut = await asyncio.to_thread(completer.prompt_of, prompt, body.suffix, settings.max_new_tokens, fit=fit)
+            ids, cut = await completer.read_prompt(prompt, body.suffix, settings.max_new_tokens, fit=fit)
             before = prompt
         else:
             ids, cut, before = _checked(completer, prompt), False, _text_of(completer, prompt)

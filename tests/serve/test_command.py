@@ -23,7 +23,7 @@ def release(finished_run: Path, tmp_path: Path) -> Path:
 
 def test_weights_with_a_tensor_missing_are_refused(release: Path) -> None:
     tensors = load_file(release / "model.safetensors")
-    name = sorted(tensors)[0]
+    name = min(tensors)
     del tensors[name]
     save_file(tensors, release / "model.safetensors")
     with pytest.raises(CheckpointError, match=name):
