@@ -15,14 +15,18 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +52,39 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def grown(run: Path, layers: int, width: int) -> Path:
+    """Return a model folder with the run's tokenizer and random weights: what counts here is how long a pass takes."""
+    import torch
+
+    from stackwright.generate.load import load_model
+    from stackwright.model.hub import save_model_folder
+    from stackwright.model.transformer import Transformer
+
+    loaded = load_model(run)
+    config = replace(
+        loaded.model.config, num_layers=layers, hidden_size=width, num_heads=width // 64, intermediate_size=4 * width
+    )
+    model = Transformer(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    folder = Path(tempfile.mkdtemp())
+    save_model_folder(folder, model, eot_id=loaded.tokenizer.eot)
+    for name in ("tokenizer.json", "fim.json"):
+        shutil.copy(loaded.folder / name, folder)
+    print(f"a model of {config.num_parameters():,} parameters, random weights")
+    return folder
+
+
+def cited(server: Server) -> tuple[float, float]:
+    """Return the completions that a server has looked up, and the seconds that it took."""
+    with urllib.request.urlopen(f"http://{server.host}:{server.port}/metrics") as response:
+        values = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if not line.startswith("#"))
+    return float(values["stackwright_cited_completions_total"]), float(values["stackwright_citing_seconds_total"])
+
+
 @contextmanager
-def serving(run: Path, policy: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "stackwright", "serve", str(run), "--port", "0", "--policy", policy]
+def serving(run: Path, policy: str, model: Path | None = None) -> Iterator[Server]:
+    command = [sys.executable, "-m", "stackwright", "serve", str(model or run), "--port", "0", "--policy", policy]
+    command += ["--index", str(run / "index")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -163,12 +197,31 @@ def typing_latency(server: Server, text: str, count: int) -> list[float]:
     return asyncio.run(type_on())
 
 
+def compare_policies(run: Path, model: Path, bodies: Sequence[bytes], options: argparse.Namespace) -> None:
+    """Print what citations cost a larger model, as many clients as rows."""
+    # Random weights say the same token for ever at temperature 0, and guesses would make that quick.
+    sampled = [body.replace(b'"temperature": 0}', b'"temperature": 1}') for body in bodies]
+    with serving(run, "allow", model) as allow, serving(run, "annotate", model) as annotate:
+        servers = (allow, annotate)
+        rows = [
+            [under_load(server, sampled, options.round_seconds, STREAMS)["tokens/s"] for server in servers]
+            for _ in range(options.rounds)
+        ]
+        ratios = [annotated / plain for plain, annotated in rows]
+        count, seconds = cited(annotate)
+    for name, column in (("allow", 0), ("annotate", 1)):
+        print(f"    {name}: {statistics.median(row[column] for row in rows):,.0f} tokens/s")
+    print(f"    annotate / allow: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    print(f"    looking up: {1000 * seconds / count:.2f} ms a completion")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the long load")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--round-seconds", type=float, default=12.0)
+    parser.add_argument("--grow", help="LAYERSxWIDTH: measure a larger model, with random weights, without the long load")
     options = parser.parse_args()
     from stackwright.generate.load import load_model
 
@@ -179,11 +232,16 @@ def main() -> None:
         http("/v1/completions", {"prompt": codec.decode(one.prompt), "max_tokens": one.new_tokens, "temperature": 0})
         for one in requests
     ]
+    if options.grow:
+        compare_policies(options.run, grown(options.run, *map(int, options.grow.split("x"))), bodies, options)
+        return
     context = multiprocessing.get_context("spawn")
     with serving(options.run, "allow") as allow, serving(options.run, "annotate") as annotate:
         print(f"\n{CLIENTS} clients, {options.seconds:g} s, policy annotate\n")
         for key, value in under_load(annotate, bodies, options.seconds).items():
             print(f"    {key}: {value if isinstance(value, dict) else round(value, 2)}")
+        count, seconds = cited(annotate)
+        print(f"    looking up: {1000 * seconds / count:.2f} ms a completion")
         rows = []
         for _ in range(options.rounds):
             with ProcessPoolExecutor(1, context) as pool:
@@ -207,9 +265,9 @@ def main() -> None:
             waits["allow"] += (under_load(allow, bodies, 4, clients=1)["p50 ms"],)
             waits["annotate"] += (under_load(annotate, bodies, 4, clients=1)["p50 ms"],)
         ratios = [one / other for one, other in zip(waits["annotate"], waits["allow"], strict=True)]
-        plain, cited = statistics.median(waits["allow"]), statistics.median(waits["annotate"])
+        plain, annotated = statistics.median(waits["allow"]), statistics.median(waits["annotate"])
         print(
-            f"\none client: p50 {plain:.1f} ms with allow, {cited:.1f} with "
+            f"\none client: p50 {plain:.1f} ms with allow, {annotated:.1f} with "
             f"annotate; ratio {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
         )
         text = codec.decode(held_out_ids(options.run, loaded)[:6000])
