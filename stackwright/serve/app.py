@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stackwright import __version__
 from stackwright.serve.access import BoundedBodies, Gate
+from stackwright.serve.citing import Citer
 from stackwright.serve.completing import Completer
 from stackwright.serve.faults import ApiError, install
 from stackwright.serve.infill_api import infill_routes
@@ -51,6 +52,7 @@ class Served:
     created: int
     about: Mapping[str, Any]
     completer: Completer
+    searcher: Citer | None  # of texts that are asked about, so that completions do not wait for them
     questions: RunQuestions | None
     keys: Sequence[bytes] | None
 
@@ -134,9 +136,9 @@ def _add_questions(app: FastAPI, served: Served) -> None:
     @app.post("/cite", tags=["origins"])
     async def cite(body: CiteBody) -> Mapping[str, Any]:
         """Find the spans of a text that stand in the training data."""
-        if served.completer.citer is None:
+        if served.searcher is None:
             raise ApiError(404, "this server has no index: give --index, or serve a run that has one")
-        return (await served.completer.citer.search(body.text)).to_json()
+        return (await served.searcher.search(body.text)).to_json()
 
     @app.post("/lookup", tags=["origins"])
     async def lookup(body: LookupBody) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from stackwright.attribute.index import Citation, Index, Origin
 from stackwright.generate.engine import Completion
 from stackwright.govern.licenses.classes import LicenseClass
 from stackwright.govern.licenses.expressions import evaluate
+from stackwright.serve.faults import ApiError
 
 Policy = Literal["annotate", "block", "allow"]
 
@@ -86,17 +87,31 @@ class Answer:
 
 
 class Citer:
-    """Looks completions up in one index, in a thread of its own: one at a time, while the event loop goes on."""
+    """Looks texts up in one index, in a thread of its own: one at a time, while the event loop goes on.
 
-    def __init__(self, index: Index, rule: BlockRule | None = None) -> None:
-        self._index, self.rule = index, rule or BlockRule()
-        self._thread = ThreadPoolExecutor(1, "citing")
+    Args:
+        most_waiting: texts that may wait; completions are as few as the batch anyway.
+    """
+
+    def __init__(self, index: Index, rule: BlockRule | None = None, most_waiting: int | None = None) -> None:
+        self._index, self.rule, self._most_waiting = index, rule or BlockRule(), most_waiting
+        self._thread, self._num_asked = ThreadPoolExecutor(1, "citing"), 0
         self.seconds = 0.0  # spent in looking up
         self.completions = self.with_citations = 0
 
     async def search(self, text: str, since: int = 0) -> Citation:
-        """Look any text up; spans that end before character `since` are not sought."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text, since)
+        """Look any text up; spans that end before character `since` are not sought.
+
+        Raises:
+            ApiError: too many texts wait already.
+        """
+        if self._most_waiting is not None and self._num_asked >= self._most_waiting:
+            raise ApiError(429, f"{self._num_asked} texts wait to be looked up; ask again in 1 s", retry_after=1)
+        self._num_asked += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text, since)
+        finally:
+            self._num_asked -= 1
 
     def _search(self, text: str, since: int) -> Citation:
         begun = time.perf_counter()

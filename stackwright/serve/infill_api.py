@@ -37,7 +37,7 @@ def infill_routes(completer: Completer, model: str) -> APIRouter:
         shape = _Infill(completer, body, model, wanted)
         (stream,) = completer.open([wanted], whole=False)
         if body.stream:
-            return EventStream(shape.events(stream))
+            return EventStream(shape.events(stream), lambda: completer.forget([stream]))
         try:
             return JSONResponse(await unless_gone(request.receive, shape.response(stream)))
         finally:
@@ -87,14 +87,11 @@ class _Infill:
         return self._answer(await self._completer.whole(self._wanted, stream, self._timings))
 
     async def events(self, stream: Stream | None) -> AsyncGenerator[str, None]:
-        try:
-            async for piece in self._completer.pieces(self._wanted, stream, self._timings):
-                if piece.answer is None:
-                    yield event({"content": piece.text, "stop": False})
-                else:
-                    yield event({**self._answer(piece.answer), "content": "" if self._reads_only else piece.text})
-        finally:
-            self._completer.forget([stream])
+        async for piece in self._completer.pieces(self._wanted, stream, self._timings):
+            if piece.answer is None:
+                yield event({"content": "" if self._reads_only else piece.text, "stop": False})
+            else:
+                yield event({**self._answer(piece.answer), "content": "" if self._reads_only else piece.text})
 
     @property
     def _reads_only(self) -> bool:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 MOST_ROWS = 20
 
+MOST_WAITING = 16
+"""Questions that may wait for one another."""
+
 REQUESTS_AN_HOUR, REQUESTS_AN_HOUR_IN_ALL = 5, 50
 """Removal requests that one address, and that all together, may file."""
 
@@ -63,7 +66,7 @@ class RunQuestions:
 
     def __init__(self, run_folder: Path) -> None:
         self._folder = run_folder
-        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._thread, self._num_asked = ThreadPoolExecutor(1, "ledger"), 0
         self._limit = HourlyLimit(REQUESTS_AN_HOUR, REQUESTS_AN_HOUR_IN_ALL)
 
     async def lookup(self, target: str) -> Mapping[str, Any]:
@@ -88,7 +91,13 @@ class RunQuestions:
         return await self._ask(lambda: self._file(target, requester, reason))
 
     async def _ask(self, question: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+        if self._num_asked >= MOST_WAITING:
+            raise ApiError(429, f"{MOST_WAITING} questions wait for the ledger; ask again in 1 s", retry_after=1)
+        self._num_asked += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+        finally:
+            self._num_asked -= 1
 
     def _rows(self, target: str) -> Mapping[str, Any]:
         explanation = explain_run(self._folder, target, limit=MOST_ROWS).to_json()

@@ -46,7 +46,7 @@ def openai_routes(completer: Completer, model: str, created: int) -> APIRouter:
         shape = _Completions(completer, body, model, wanted)
         streams = completer.open(wanted, whole=not body.stream)
         if body.stream:
-            return EventStream(shape.events(streams))
+            return EventStream(shape.events(streams), lambda: completer.forget(streams))
         try:
             return JSONResponse(await unless_gone(request.receive, shape.response(streams)))
         finally:
@@ -60,7 +60,7 @@ def openai_routes(completer: Completer, model: str, created: int) -> APIRouter:
         wanted = Wanted(prompt, body.prompt, settings, truncated=cut)
         (stream,) = completer.open([wanted], whole=not body.stream)
         if body.stream:
-            return EventStream(_chat_events(completer, model, wanted, stream))
+            return EventStream(_chat_events(completer, model, wanted, stream), lambda: completer.forget([stream]))
         try:
             answer = await unless_gone(request.receive, completer.whole(wanted, stream))
         finally:
@@ -123,17 +123,14 @@ class _Completions:
     async def events(self, streams: Sequence[Stream | None]) -> AsyncGenerator[str, None]:
         texts = [TokenTexts(self._completer.codec) for _ in self._wanted]
         answers = []
-        try:
-            pieces = [self._completer.pieces(one, stream) for one, stream in zip(self._wanted, streams, strict=True)]
-            async for index, piece in merged(pieces):
-                yield event({**self._head, "choices": [self._piece(index, piece, texts[index])]})
-                if piece.answer is not None:
-                    answers.append(piece.answer)
-            if self._body.stream_options is not None and self._body.stream_options.include_usage:
-                yield event({**self._head, "choices": [], "usage": self._usage(answers)})
-            yield event("[DONE]")
-        finally:
-            self._completer.forget(streams)
+        pieces = [self._completer.pieces(one, stream) for one, stream in zip(self._wanted, streams, strict=True)]
+        async for index, piece in merged(pieces):
+            yield event({**self._head, "choices": [self._piece(index, piece, texts[index])]})
+            if piece.answer is not None:
+                answers.append(piece.answer)
+        if self._body.stream_options is not None and self._body.stream_options.include_usage:
+            yield event({**self._head, "choices": [], "usage": self._usage(answers)})
+        yield event("[DONE]")
 
     def _choice(self, index: int, answer: Answer) -> dict[str, Any]:
         completion = answer.completion
@@ -183,10 +180,7 @@ def _chat(model: str, kind: str, content: dict[str, Any], answer: Answer | None,
 
 
 async def _chat_events(completer: Completer, model: str, wanted: Wanted, stream: Stream | None) -> AsyncGenerator[str, None]:
-    try:
-        async for piece in completer.pieces(wanted, stream):
-            delta = {"delta": {"role": "assistant", "content": piece.text}}
-            yield event(_chat(model, "chat.completion.chunk", delta, piece.answer, len(wanted.prompt)))
-        yield event("[DONE]")
-    finally:
-        completer.forget([stream])
+    async for piece in completer.pieces(wanted, stream):
+        delta = {"delta": {"role": "assistant", "content": piece.text}}
+        yield event(_chat(model, "chat.completion.chunk", delta, piece.answer, len(wanted.prompt)))
+    yield event("[DONE]")

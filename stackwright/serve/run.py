@@ -33,7 +33,7 @@ from stackwright.serve.app import Served, make_app
 from stackwright.serve.batcher import Batcher
 from stackwright.serve.citing import Citer, Policy
 from stackwright.serve.completing import Completer
-from stackwright.serve.lookups import RunQuestions
+from stackwright.serve.lookups import MOST_WAITING, RunQuestions
 
 GRACE_SECONDS = 10
 IDLE_SECONDS = 30
@@ -83,6 +83,7 @@ def open_served(target: Path, options: ServeOptions) -> Served:
         created=int((loaded.folder / "config.json").stat().st_mtime),
         about=_about(target.resolve().name, loaded, run, index, policy),
         completer=completer,
+        searcher=None if folder is None else Citer(Index.open(folder), most_waiting=MOST_WAITING),
         questions=None if run is None else RunQuestions(run),
         keys=keys,
     )

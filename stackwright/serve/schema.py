@@ -182,7 +182,7 @@ class InfillBody(Body):
 
 
 class CiteBody(Body):
-    text: Text
+    text: Annotated[Text, Field(max_length=100_000)]
 
 
 class LookupBody(Body):

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from stackwright.log import get_logger
 from stackwright.serve.faults import ApiError, told
+
+logger = get_logger("serve")
 
 T = TypeVar("T")
 
@@ -91,12 +94,16 @@ async def merged(sources: Sequence[AsyncGenerator[T, None]]) -> AsyncIterator[tu
 
 
 class EventStream(Response):
-    """Sends events as they come. An error after the beginning is an event of its own: `data: {"error": {…}}`."""
+    """Sends events as they come. An error after the beginning is an event of its own: `data: {"error": {…}}`.
+
+    Args:
+        ended: called when nothing more is sent, also where the client was gone before the events began.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
-        self._events = events
+    def __init__(self, events: AsyncGenerator[str, None], ended: Callable[[], None]) -> None:
+        self._events, self._ended = events, ended
         self.status_code, self.background = 200, None
         # A proxy that gathers the answer would hold the tokens back.
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -109,8 +116,11 @@ class EventStream(Response):
             await asyncio.wait({sending, gone}, timeout=REQUEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+            elif not gone.done():
+                logger.warning("an answer was not read within %g s", REQUEST_SECONDS)
         finally:
             await _cancel(sending, gone)
+            self._ended()
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._events):

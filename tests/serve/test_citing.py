@@ -11,6 +11,7 @@ import pytest
 from stackwright.attribute.index import Citation, Match, Origin
 from stackwright.generate.engine import Completion
 from stackwright.serve.citing import ATTEMPTS, PROMPT_TAIL, Answer, BlockRule, CitedSpan, Citer
+from stackwright.serve.faults import ApiError
 
 ORIGIN = Origin("directory/a", "1", "a.py", 1, 3, 0, 60, "c" * 40, "MIT", "train")
 
@@ -49,6 +50,20 @@ def blocked(one: Citer, prompt: str, texts: list[str]) -> tuple[Answer, list[int
         return completion(texts[attempt])
 
     return asyncio.run(one.block(prompt, draw)), attempts
+
+
+def test_no_more_texts_wait_than_may() -> None:
+    index: Any = Repeats({})
+    one = Citer(index, most_waiting=3)
+
+    async def ask(count: int) -> list[object]:
+        return await asyncio.gather(*(one.search("text") for _ in range(count)), return_exceptions=True)
+
+    answers = asyncio.run(ask(5))
+    assert [isinstance(answer, ApiError) for answer in answers] == [False] * 3 + [True] * 2
+    assert isinstance(answers[-1], ApiError)
+    assert (answers[-1].status, answers[-1].retry_after) == (429, 1)
+    assert not any(isinstance(answer, ApiError) for answer in asyncio.run(ask(3)))
 
 
 def test_a_span_is_placed_in_the_completion() -> None:
