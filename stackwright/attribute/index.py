@@ -25,7 +25,7 @@ from stackwright.attribute.bits import Int64s, Uint64s
 from stackwright.attribute.fingerprint import Scheme
 from stackwright.attribute.intervals import Span, thin
 from stackwright.attribute.normalize import NormalizedText, normalize
-from stackwright.attribute.postings import Shard, ShardRecord, Widths, shard_of
+from stackwright.attribute.postings import Shard, ShardRecord, UnpackedPostings, Widths, shard_of
 from stackwright.attribute.search import Search, Tokens
 from stackwright.attribute.stage import COMMON_FILE, INDEX_FILE, VERSION, among
 from stackwright.attribute.texts import CACHED_ROWS, StoredRows, StoredTexts
@@ -38,6 +38,9 @@ VERIFIED_ORIGINS = 100
 
 VERIFIED_IN_ALL = 5_000
 """Documents read for one text to count origins; matches after that name the origin they were found in."""
+
+LOADED_BYTES = 256_000_000
+"""Of unpacked postings that `load` takes into memory."""
 
 MANY_MATCHES = 1_000
 """More maximal spans than this are thinned to few that cover the same characters, with one origin each."""
@@ -109,6 +112,7 @@ class Index:
         self._facts = facts
         self._widths = Widths(facts["document_bits"], facts["bucket_bits"], facts["low_bits"])
         self._shards = [Shard(artifact.folder, ShardRecord.from_json(record), self._widths) for record in facts["shards"]]
+        self._unpacked: UnpackedPostings | None = None
         self._common = np.fromfile(artifact.folder / COMMON_FILE, "<u8")
         self._texts = StoredTexts(dataset.table("documents"), facts["first_documents"])
         rows = StoredRows(artifact.table("documents"), facts["first_documents"], _COLUMNS, 64 * 1024 * 1024)
@@ -141,8 +145,15 @@ class Index:
         common: npt.NDArray[np.bool_] = among(hashes >> np.uint64(self._widths.document_bits), self._common)
         return common
 
+    def load(self, most_bytes: int = LOADED_BYTES) -> None:
+        """Take the postings into memory where they have room, for who looks up much."""
+        if 8 * sum(shard.num_records for shard in self._shards) <= most_bytes:
+            self._unpacked = UnpackedPostings(self._shards, self._widths)
+
     def look_up(self, hashes: Uint64s) -> tuple[Int64s, Int64s]:
         """Return places in `hashes` and documents that may hold them, sorted by place; every one that does is there."""
+        if self._unpacked is not None:
+            return self._unpacked.look_up(hashes)
         shards = shard_of(hashes, len(self._shards))
         asked, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number, shard in enumerate(self._shards):

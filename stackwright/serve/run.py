@@ -67,7 +67,7 @@ def open_served(target: Path, options: ServeOptions) -> Served:
     check_public(options.host, keys is not None)
     run = target if (target / RUN_FILE).is_file() else None
     folder = options.index or (run / "index" if run is not None and (run / "index").is_dir() else None)
-    index = None if folder is None else Index.open(folder)
+    index = None if folder is None else _loaded_index(folder)
     policy: Policy = options.policy or ("allow" if index is None else "annotate")
     thread = ThreadPoolExecutor(1, "model")
     loaded, scheduler = thread.submit(_open_model, target, options.max_batch).result()
@@ -87,6 +87,12 @@ def open_served(target: Path, options: ServeOptions) -> Served:
         questions=None if run is None else RunQuestions(run),
         keys=keys,
     )
+
+
+def _loaded_index(folder: Path) -> Index:
+    index = Index.open(folder)
+    index.load()
+    return index
 
 
 def _open_model(target: Path, max_batch: int) -> tuple[LoadedModel, Scheduler]:

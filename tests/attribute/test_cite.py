@@ -87,6 +87,31 @@ def test_planted_spans_are_found_exactly_as_brute_force_finds_them(
     assert_exact(query, index, texts)
 
 
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_spans_that_reach_beyond_a_place_are_found_as_if_all_were_sought(
+    world: tuple[Index, dict[Name, str]], data: st.DataObject
+) -> None:
+    index, texts = world
+    names = st.sampled_from(sorted(texts))
+    pieces = [texts[data.draw(names)][: data.draw(st.integers(0, 200))] for _ in range(4)]
+    query = data.draw(st.sampled_from(["", " ", "\n", "\u00fc", "# not in any file #"])).join(pieces)
+    since = data.draw(st.integers(0, len(query)))
+    whole, found = index.cite(query).matches, index.cite(query, since).matches
+    assert {match for match in whole if match.end > since} <= set(found) <= set(whole)
+
+
+def test_postings_in_memory_make_no_difference(world: tuple[Index, dict[Name, str]]) -> None:
+    index, texts = world
+    loaded = Index.open(index.folder)
+    loaded.load(most_bytes=0)
+    assert loaded._unpacked is None
+    loaded.load()
+    assert loaded._unpacked is not None
+    for text in texts.values():
+        assert loaded.cite(text[:700]) == index.cite(text[:700])
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_repetitive_corpora_are_cited_exactly(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
