@@ -35,6 +35,8 @@ MOST_TOKENS = 9
 _FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}  # sums in any order; infinities keep their meaning
 _GELU, _GELU_CUBE = np.float32(math.sqrt(2 / math.pi)), np.float32(math.sqrt(2 / math.pi) * 0.044715)
 
+_STORE, _ADD, _ACTIVATE = 0, 1, 2  # what is done with the outputs of a layer
+
 Floats = NDArray[np.float32]
 
 
@@ -132,14 +134,14 @@ def _step(ids, length, row, keys_LBKTD, values_LBKTD, tokens_VC, positions_TC, w
     scores_TO = np.empty((T, head_b.shape[1]), np.float32)
     for layer in range(qkv.shape[0]):
         _normalize(x_TC, h_TC, eps)
-        _linear(h_TC, qkv[layer], qkv_b[layer], qkv_TO, False)
+        _linear(h_TC, qkv[layer], qkv_b[layer], qkv_TO, _STORE)
         _attend(qkv_TO, keys_LBKTD[layer, row], values_LBKTD[layer, row], length, sizes, y_TC)
-        _linear(y_TC, out[layer], out_b[layer], x_TC, True)
+        _linear(y_TC, out[layer], out_b[layer], x_TC, _ADD)
         _normalize(x_TC, h_TC, eps)
-        _linear_gelu(h_TC, up[layer], up_b[layer], up_TF)
-        _linear(up_TF, down[layer], down_b[layer], x_TC, True)
+        _linear(h_TC, up[layer], up_b[layer], up_TF, _ACTIVATE)
+        _linear(up_TF, down[layer], down_b[layer], x_TC, _ADD)
     _normalize(x_TC, h_TC, eps)
-    _linear(h_TC, head[0], head_b[0], scores_TO, False)
+    _linear(h_TC, head[0], head_b[0], scores_TO, _STORE)
     return scores_TO
 
 
@@ -179,22 +181,11 @@ def _multiply(x_TI, panel_IO, sums_TO):
 
 
 @njit(fastmath=_FAST, parallel=True, cache=True)
-def _linear(x_TI, panels_PIO, bias_O, y_TO, add):
-    """y = x W + b, or y += x W + b. Outputs that only fill the last panel up are left out where y has no place for them."""
-    T, width = y_TO.shape
-    for p in prange(panels_PIO.shape[0]):
-        sums_TO = np.zeros((T, PANEL), np.float32)
-        _multiply(x_TI, panels_PIO[p], sums_TO)
-        begin = p * PANEL
-        for t in range(T):
-            for o in range(min(PANEL, width - begin)):
-                value = sums_TO[t, o] + bias_O[begin + o]
-                y_TO[t, begin + o] = y_TO[t, begin + o] + value if add else value
+def _linear(x_TI, panels_PIO, bias_O, y_TO, then):
+    """y = x W + b, or y += x W + b, or y = GELU(x W + b) in its tanh form: h (1 + tanh(u)) / 2 = h / (1 + exp(-2u)).
 
-
-@njit(fastmath=_FAST, parallel=True, cache=True)
-def _linear_gelu(x_TI, panels_PIO, bias_O, y_TO):
-    """y = GELU(x W + b), the tanh form: h (1 + tanh(u)) / 2 = h / (1 + exp(-2u))."""
+    Outputs that only fill the last panel up are left out where y has no place for them.
+    """
     T, width = y_TO.shape
     for p in prange(panels_PIO.shape[0]):
         sums_TO = np.zeros((T, PANEL), np.float32)
@@ -203,8 +194,11 @@ def _linear_gelu(x_TI, panels_PIO, bias_O, y_TO):
         for t in range(T):
             for o in range(min(PANEL, width - begin)):
                 h = sums_TO[t, o] + bias_O[begin + o]
-                u = h * (_GELU + _GELU_CUBE * h * h)
-                y_TO[t, begin + o] = h / (np.float32(1) + np.exp(np.float32(-2) * u))
+                if then == _ADD:
+                    h += y_TO[t, begin + o]
+                elif then == _ACTIVATE:
+                    h /= np.float32(1) + np.exp(np.float32(-2) * h * (_GELU + _GELU_CUBE * h * h))
+                y_TO[t, begin + o] = h
 
 
 @njit(fastmath=_FAST, cache=True)
