@@ -68,7 +68,7 @@ def build(folder: Path, pairs: np.ndarray, num_shards: int, widths: Widths) -> l
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, 4])
-@pytest.mark.parametrize(("num_hashes", "num_documents"), [(1, 1), (40, 3), (3000, 70), (20_000, 5000)])
+@pytest.mark.parametrize(("num_hashes", "num_documents"), [(1, 1), (40, 3), (3000, 64), (3000, 70), (20_000, 5000)])
 def test_a_look_up_finds_what_a_dictionary_finds(
     tmp_path: Path, num_shards: int, num_hashes: int, num_documents: int
 ) -> None:

@@ -67,6 +67,19 @@ def test_a_guess_is_what_followed_the_last_time(ids: list[int]) -> None:
     assert lookup.guess(5) == []
 
 
+def test_wrong_guesses_make_the_next_ones_shorter_and_right_ones_longer() -> None:
+    lookup = PromptLookup([*range(20), *range(20), 0, 1, 2])
+    assert lookup.guess() == [3, 4, 5, 6, 7, 8, 9, 10]
+    lookup.learn(num_right=2, num_guessed=8)
+    assert lookup.guess() == [3, 4]
+    lookup.learn(num_right=0, num_guessed=2)
+    assert lookup.guess() == [3]
+    lookup.learn(num_right=1, num_guessed=1)
+    assert lookup.guess() == [3, 4]
+    lookup.learn(num_right=2, num_guessed=2)
+    assert lookup.guess(most=3) == [3, 4, 5]
+
+
 def test_a_guess_agrees_up_to_the_first_difference() -> None:
     assert agreed([1, 2, 3], [1, 2, 3, 4]) == 3
     assert agreed([1, 9, 3], [1, 2, 3, 4]) == 1
