@@ -7,6 +7,7 @@ lines of other people's code planted in a text. It ends with code that is taken 
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -95,7 +96,8 @@ def main() -> None:
     show("explain", str(run), a_near_copy(run))
     cite_planted_lines(run)
     show_removal(run)
-    print(f"\nTry it in the page, or in an editor: {Path(sys.executable).parent / 'stackwright'} serve {run}")
+    program = os.path.relpath(Path(sys.executable).parent / "stackwright")
+    print(f"\nTry it in the page, or in an editor: {program} serve {run}")
 
 
 if __name__ == "__main__":
