@@ -50,16 +50,16 @@ def is_answered(api: Api) -> bool:
 def test_who_leaves_takes_the_request_along(api: Api, stream: bool) -> None:
     before = api.metric("stackwright_cancelled_total")
     completed = api.metric("stackwright_completions_total")
-    connections = [raw(api.address) for _ in range(24)]  # more than are answered at once: some wait
+    connections = [raw(api.address) for _ in range(10)]  # as many completions as may be answered and wait
     for connection in connections:
-        sent(connection, "v1/completions", {**LONG, "n": 2, "stream": stream})
+        sent(connection, "v1/completions", {**LONG, "n": 8, "stream": stream})
     wait_for(lambda: api.metric("stackwright_running") == 16)
     for connection in connections:
         connection.close()
     wait_for(lambda: api.metric("stackwright_running") == api.metric("stackwright_waiting") == 0)
     ended = api.metric("stackwright_completions_total") - completed
-    assert api.metric("stackwright_cancelled_total") - before == 48 - ended
-    assert ended < 48
+    assert api.metric("stackwright_cancelled_total") - before == 80 - ended
+    assert ended < 80
     assert is_answered(api)
 
 
@@ -98,14 +98,14 @@ def test_who_comes_to_a_full_queue_is_told_when_to_come_again(keyed_api: Api) ->
         thread.start()
     for thread in threads:
         thread.join()
-    refused = [response for response in seen if response.status_code == 429]
-    assert sorted({response.status_code for response in seen}) == [200, 429]
-    for response in refused:
+    assert {response.status_code for response in seen} <= {200, 429}
+    # All choices or none: two never fit where one is answered at a time and none may wait.
+    two = keyed_api.post("v1/completions", {"prompt": "x", "n": 2}, **authorization)
+    assert two.status_code == 429
+    for response in [two, *(response for response in seen if response.status_code == 429)]:
         assert response.json()["error"]["type"] == "rate_limit_error"
         assert "ask again in 1 s" in response.json()["error"]["message"]
         assert response.headers["retry-after"] == "1"
-    two = keyed_api.post("v1/completions", {"prompt": "x", "n": 2}, **authorization)
-    assert two.status_code == 429  # all choices or none
     assert keyed_api.post("v1/completions", {"prompt": "x", "max_tokens": 1}, **authorization).status_code == 200
 
 
