@@ -54,6 +54,14 @@ def test_sampling_and_stops_are_those_of_the_library(api: Api, loaded: LoadedMod
     stopped = api.openai.completions.create(model="small", prompt=PROMPT, max_tokens=20, temperature=0, stop=[stop])
     assert stopped.choices[0].text == whole[: whole.index(stop)]
     assert stopped.choices[0].finish_reason == "stop"
+    # Tokens of the stop text are drawn and counted, and nobody sees them.
+    scored = api.openai.completions.create(
+        model="small", prompt=PROMPT, max_tokens=20, temperature=0, stop=[stop], logprobs=0
+    )
+    (choice,) = scored.choices
+    assert choice.logprobs is not None
+    assert all(offset < len(choice.text) for offset in choice.logprobs.text_offset)
+    assert len(choice.logprobs.tokens) < scored.usage.completion_tokens  # type: ignore[union-attr]
 
 
 def test_choices_have_seeds_of_their_own(api: Api) -> None:
