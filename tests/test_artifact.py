@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,36 @@ def test_counts_must_be_plain_json(tmp_path: Path) -> None:
 def test_digest_of_equal_values_is_equal_whatever_the_order_of_keys() -> None:
     assert digest_of({"a": 1, "b": [2, None]}) == digest_of({"b": [2, None], "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": "1"})
+
+
+def test_a_kill_while_scratch_is_dropped_leaves_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose result is there and whose files are gone would be taken for finished."""
+    staging = Staging.open(tmp_path / "a", {"files": SCHEMA})
+    staging.write_table_part("files", 0, ROWS)
+    step = staging.scratch / "step"
+    write_bytes(step / "00000.json", b"{}")
+
+    def kill(folder: Path, **_: object) -> None:
+        if Path(folder).exists():
+            raise KeyboardInterrupt
+
+    commit: dict[str, Any] = {
+        "key": "k",
+        "stage": "test",
+        "version": 1,
+        "config": {},
+        "inputs": {},
+        "counts": {"rows": 40},
+        "run": {},
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", kill)
+        with pytest.raises(KeyboardInterrupt):
+            staging.commit(**commit)
+    assert not staging.scratch.exists()
+    assert not (staging.folder / MANIFEST).exists()
+    again = Staging.open(tmp_path / "a", {"files": SCHEMA})
+    again.write_table_part("files", 0, ROWS)
+    again.commit(**commit)
+    assert sorted(path.name for path in again.folder.iterdir()) == ["files", MANIFEST]
+    assert load_artifact(again.folder).table("files").num_rows == 40
