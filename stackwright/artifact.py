@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +32,8 @@ from stackwright.files import (
     digest_of,
     file_sha256,
     iter_files,
+    remove_folder,
+    removed_name,
     sync_file,
     sync_folder,
     temporary_name,
@@ -46,7 +47,6 @@ FORMAT = 1
 
 MANIFEST = "manifest.json"
 SCRATCH = ".scratch"
-DROPPED = ".scratch.old"
 
 ROW_GROUP_ROWS = 1024
 TEXT_ROW_GROUP_ROWS = 32
@@ -358,7 +358,7 @@ class Staging:
         stats: dict[str, list[int]] = {}
         for path in iter_files(self.folder):
             name = path.relative_to(self.folder).as_posix()
-            if name.startswith((f"{SCRATCH}/", f"{DROPPED}/", f"{MEMO}/")) or name == MANIFEST:
+            if name.startswith((f"{SCRATCH}/", f"{removed_name(self.scratch).name}/", f"{MEMO}/")) or name == MANIFEST:
                 continue
             status = path.stat()
             record = {"bytes": status.st_size, "sha256": file_sha256(path)}
@@ -379,18 +379,10 @@ class Staging:
         # Counts may hold tuples or numpy integers by mistake; a round trip shows it here and not on reading.
         content = json.loads(canonical_json(content))
         manifest = Manifest(key=key, content=content, run={**run, "files": run_files, "stat": stats})
-        self._drop_scratch()
+        remove_folder(self.scratch)
         write_json(self.folder / MANIFEST, manifest.to_json())
         sync_folder(self.folder)
         return manifest
-
-    def _drop_scratch(self) -> None:
-        """Remove the scratch folder, all at once: after a kill, steps that look finished must still have their files."""
-        dropped = self.folder / DROPPED
-        shutil.rmtree(dropped, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            os.rename(self.scratch, dropped)
-        shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -24,6 +24,7 @@ from stackwright import __version__
 from stackwright.artifact import MANIFEST, Artifact, Manifest, Staging, load_artifact, publish, write_key
 from stackwright.engine import Engine, NothingRemoved, Removals, StageContext, available_cores
 from stackwright.errors import ArtifactError
+from stackwright.files import remove_folder
 from stackwright.govern.removals import load_removals
 from stackwright.log import SilentProgress, file_log, get_logger
 from stackwright.recipe import Recipe
@@ -202,7 +203,7 @@ def _build_stage(run: _Run, stage: Stage) -> StageOutcome:
     key = stage_key(stage, run.recipe, digests, run.removals)
     staging_folder = run.folder / BUILDING / f"{stage.folder}-{key[:12]}"
     if forced:
-        shutil.rmtree(staging_folder, ignore_errors=True)
+        remove_folder(staging_folder)
     elif (staging_folder / MANIFEST).is_file():
         _put_in_place(run, stage, staging_folder)  # it was finished, and killed before it was moved into place
     current = _in_place(run, destination)
@@ -244,7 +245,7 @@ def _keep(run: _Run, stage: Stage, key: str, staging_folder: Path) -> Manifest:
     destination = run.folder / stage.folder
     if run.staged is None:
         return write_key(destination, key)
-    shutil.rmtree(staging_folder, ignore_errors=True)
+    remove_folder(staging_folder)
     shutil.copytree(destination, staging_folder, copy_function=os.link)
     run.staged.append((staging_folder, destination))
     return write_key(staging_folder, key)
@@ -286,9 +287,9 @@ def _run_stage(run: _Run, stage: Stage, key: str, why: str, staging_folder: Path
     )
     _put_in_place(run, stage, staging_folder)
     run.fully_verified.add(stage.folder)  # digested a moment ago
-    for stale in (run.folder / BUILDING).glob(f"{stage.folder}-*"):
+    for stale in list((run.folder / BUILDING).glob(f"{stage.folder}-*")):
         if run.staged is None or stale != staging_folder:
-            shutil.rmtree(stale, ignore_errors=True)
+            remove_folder(stale)
     return StageOutcome(stage, "ran", why, manifest, seconds)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -109,6 +110,24 @@ def link_file(source: Path, path: Path) -> None:
         shutil.copyfile(source, temporary)
         sync_file(temporary)
     os.replace(temporary, path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if it is there, as if at once: after a kill half-way nothing has its name.
+
+    Where work goes on from what lies in a folder, a part of it would be taken for the whole. What a kill leaves lies beside
+    it under `removed_name`, and the next removal takes it along.
+    """
+    rest = removed_name(folder)
+    shutil.rmtree(rest, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        os.rename(folder, rest)
+    shutil.rmtree(rest, ignore_errors=True)
+
+
+def removed_name(folder: Path) -> Path:
+    """Return the name that a folder has while it is removed."""
+    return folder.with_name(f"{folder.name}.old")
 
 
 def iter_files(folder: Path) -> Iterable[Path]:
