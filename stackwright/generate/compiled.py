@@ -23,14 +23,15 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stackwright.generate.speculative import MOST_GUESSED
 from stackwright.model.kv_cache import RowsCache
 from stackwright.model.transformer import Block, Transformer
 
 PANEL = 64
 """Outputs that one thread computes at a time: their sums stay in the nearest cache."""
 
-MOST_TOKENS = 9
-"""Tokens of one pass: one and the longest guess. For more than these torch's matrix products are quicker."""
+MOST_TOKENS = 1 + MOST_GUESSED
+"""Tokens of one pass. For more than these torch's matrix products are quicker."""
 
 _FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}  # sums in any order; infinities keep their meaning
 _GELU, _GELU_CUBE = np.float32(math.sqrt(2 / math.pi)), np.float32(math.sqrt(2 / math.pi) * 0.044715)

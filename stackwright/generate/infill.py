@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stackwright.errors import UsageError
 from stackwright.generate.stream import Codec
 from stackwright.log import get_logger
+from stackwright.tokenizer.special_tokens import FimIds
 
 logger = get_logger("generate")
 
@@ -24,19 +25,25 @@ def build_prompt(codec: Codec, prefix: str, suffix: str | None, max_tokens: int,
     Raises:
         UsageError: `max_tokens` leaves no room for a prompt.
     """
-    needed = 1 if suffix is None else 4
+    after = None if suffix is None else codec.encode(suffix)
+    return fit_prompt(codec.fim, codec.encode(prefix), after, max_tokens, warn=warn)
+
+
+def fit_prompt(
+    fim: FimIds, before: Sequence[int], after: Sequence[int] | None, max_tokens: int, *, warn: bool = True
+) -> list[int]:
+    """Return what `build_prompt` does for sides that are ids already."""
+    needed = 1 if after is None else 4
     if max_tokens < needed:
         raise UsageError(f"a prompt may have {max_tokens} tokens, at least {needed} are needed", "lower --max-new-tokens")
-    before = codec.encode(prefix)
-    if suffix is None:
-        return _end_of(before, max_tokens, warn) or [codec.fim.eot]
-    after = codec.encode(suffix)
-    room = max_tokens - len(codec.fim.infill_prompt((), ()))
+    if after is None:
+        return _end_of(before, max_tokens, warn) or [fim.eot]
+    room = max_tokens - len(fim.infill_prompt((), ()))
     suffix_room = min(len(after), max(int(room * SUFFIX_SHARE), room - len(before)))
     kept_before, kept_after = _end_of(before, room - suffix_room, warn), after[:suffix_room]
     if warn and len(kept_after) < len(after):
         _warn("suffix", len(after), len(kept_after))
-    return codec.fim.infill_prompt(kept_before, kept_after)
+    return fim.infill_prompt(kept_before, kept_after)
 
 
 def _end_of(ids: Sequence[int], room: int, warn: bool) -> list[int]:

@@ -15,11 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from stackwright.generate.scheduler import GenerationRequest, Scheduler, Ticket
 from stackwright.generate.stream import Chunk
 from stackwright.log import get_logger
-from stackwright.serve.faults import ApiError
+from stackwright.serve.faults import RETRY_SECONDS, ApiError
 
 logger = get_logger("serve")
-
-RETRY_SECONDS = 1
 
 
 class Stream:
@@ -91,8 +89,7 @@ class Batcher:
         self._stopping = True
         self._wake.set()
         self._thread.shutdown()
-        for stream in list(self._streams):
-            stream.put(None)
+        self._end_streams()
 
     @property
     def is_running(self) -> bool:
@@ -169,7 +166,7 @@ class Batcher:
         except BaseException:
             self.failed = True
             logger.exception("the model failed: no request is answered any more")
-            self._in_loop(self._fail)
+            self._in_loop(self._end_streams)
 
     def _hand_over(self) -> None:
         if self._ready:
@@ -187,6 +184,7 @@ class Batcher:
         for stream, chunks in brought:
             stream.put(chunks)
 
-    def _fail(self) -> None:
-        for stream in list(self._streams):
+    def _end_streams(self) -> None:
+        """Tell who still listens that no more will come."""
+        for stream in self._streams:
             stream.put(None)

@@ -11,18 +11,16 @@ far it reaches back. Text is normalised for the search as the index says; offset
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from stackwright.attribute.index import Citation, Index, Origin
+from stackwright.attribute.index import Citation, Index, Match
 from stackwright.generate.engine import Completion
 from stackwright.govern.licenses.classes import LicenseClass
 from stackwright.govern.licenses.expressions import evaluate
-from stackwright.serve.faults import ApiError
+from stackwright.serve.worker import Worker
 
 Policy = Literal["annotate", "block", "allow"]
 
@@ -31,21 +29,6 @@ PROMPT_TAIL = 400
 
 ATTEMPTS = 3
 """How often a completion is drawn before a span that may not be given out is withheld."""
-
-
-@dataclass(frozen=True)
-class CitedSpan:
-    """A span of a completion that stands in the training data. `start` is negative where it begins in the prompt."""
-
-    start: int
-    end: int
-    kind: Literal["verbatim", "boilerplate"]
-    origins: tuple[Origin, ...]
-    num_origins: int
-    num_origins_is_lower_bound: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -59,7 +42,7 @@ class BlockRule:
     classes: frozenset[LicenseClass] = frozenset(["weak_copyleft", "copyleft", "non_free", "unknown", "none"])
     most_characters: int | None = None
 
-    def forbids(self, span: CitedSpan) -> bool:
+    def forbids(self, span: Match) -> bool:
         if span.kind == "boilerplate":
             return False
         if self.most_characters is not None and span.end - span.start >= self.most_characters:
@@ -80,8 +63,8 @@ class Answer:
     """
 
     completion: Completion
-    citations: tuple[CitedSpan, ...] = ()
-    withheld: tuple[CitedSpan, ...] = ()
+    citations: tuple[Match, ...] = ()
+    withheld: tuple[Match, ...] = ()
     attempts: int = 1
     is_complete: bool = True  # whether the search for citations got to its end
 
@@ -94,8 +77,8 @@ class Citer:
     """
 
     def __init__(self, index: Index, rule: BlockRule | None = None, most_waiting: int | None = None) -> None:
-        self._index, self.rule, self._most_waiting = index, rule or BlockRule(), most_waiting
-        self._thread, self._num_asked = ThreadPoolExecutor(1, "citing"), 0
+        self._index, self.rule = index, rule or BlockRule()
+        self._worker = Worker("index", most_waiting)
         self.seconds = 0.0  # spent in looking up
         self.completions = self.with_citations = 0
 
@@ -103,15 +86,9 @@ class Citer:
         """Look any text up; spans that end before character `since` are not sought.
 
         Raises:
-            ApiError: too many texts wait already.
+            ApiError: 429, when too many texts wait already.
         """
-        if self._most_waiting is not None and self._num_asked >= self._most_waiting:
-            raise ApiError(429, f"{self._num_asked} texts wait to be looked up; ask again in 1 s", retry_after=1)
-        self._num_asked += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._search, text, since)
-        finally:
-            self._num_asked -= 1
+        return await self._worker.run(lambda: self._search(text, since))
 
     def _search(self, text: str, since: int) -> Citation:
         begun = time.perf_counter()
@@ -119,19 +96,15 @@ class Citer:
         self.seconds += time.perf_counter() - begun
         return found
 
-    async def cite(self, prompt: str, text: str) -> tuple[tuple[CitedSpan, ...], bool]:
-        """Return the spans of a completion that stand in the training data, and whether the search got to its end."""
+    async def cite(self, prompt: str, text: str) -> tuple[tuple[Match, ...], bool]:
+        """Return the spans of a completion that stand in the training data, and whether the search got to its end.
+
+        Offsets are characters of the completion; `start` is negative where a span begins in the prompt.
+        """
         tail = prompt[len(prompt) - min(len(prompt), PROMPT_TAIL) :]
         found = await self.search(tail + text, len(tail))
         spans = tuple(
-            CitedSpan(
-                match.start - len(tail),
-                match.end - len(tail),
-                match.kind,
-                match.origins,
-                match.num_origins,
-                match.num_origins_is_lower_bound,
-            )
+            replace(match, start=match.start - len(tail), end=match.end - len(tail))
             for match in found.matches
             if match.end > len(tail)
         )
@@ -159,7 +132,7 @@ class Citer:
         assert first is not None
         return self._withhold(replace(first, attempts=ATTEMPTS))
 
-    def _forbidden(self, spans: Sequence[CitedSpan]) -> list[CitedSpan]:
+    def _forbidden(self, spans: Sequence[Match]) -> list[Match]:
         return [span for span in spans if self.rule.forbids(span)]
 
     def _withhold(self, answer: Answer) -> Answer:

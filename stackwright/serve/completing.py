@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from stackwright.errors import UsageError
 from stackwright.generate.engine import Completion, join
-from stackwright.generate.infill import build_prompt
+from stackwright.generate.infill import fit_prompt
 from stackwright.generate.sampling import SamplingSettings
 from stackwright.generate.scheduler import GenerationRequest
 from stackwright.generate.stream import Chunk, Codec, TokenScores
@@ -110,10 +110,11 @@ class Completer:
         Raises:
             ApiError: it is too long and may not be cut.
         """
-        whole = build_prompt(self.codec, text, suffix, _UNBOUNDED, warn=False)
+        before, after = self.codec.encode(text), None if suffix is None else self.codec.encode(suffix)
+        whole = fit_prompt(self.codec.fim, before, after, _UNBOUNDED, warn=False)
         room = self.max_seq_len - min(new_tokens, self.max_seq_len // 2)
         if fit and len(whole) > room:
-            return tuple(build_prompt(self.codec, text, suffix, room, warn=False)), True
+            return tuple(fit_prompt(self.codec.fim, before, after, room, warn=False)), True
         self.check_length(whole)
         return tuple(whole), False
 

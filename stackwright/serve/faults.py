@@ -32,6 +32,9 @@ _TYPES = {
     503: "unavailable_error",
 }
 
+RETRY_SECONDS = 1
+"""After which a client that came to a full queue may come again."""
+
 _SHOWN_CHARACTERS = 80
 """Of a value that is named in a message: the value may be as long as a body."""
 

@@ -6,15 +6,13 @@ questions are answered one at a time in a thread of their own, as each opens tab
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from stackwright.errors import TargetError
 from stackwright.explanation import explain_run
@@ -23,8 +21,7 @@ from stackwright.govern.removals import request_log
 from stackwright.govern.requests import ACCOUNT_PREFIX, account_of, parse_target
 from stackwright.removal import plan_requests
 from stackwright.serve.faults import ApiError
-
-T = TypeVar("T")
+from stackwright.serve.worker import Worker
 
 MOST_ROWS = 20
 
@@ -66,7 +63,7 @@ class RunQuestions:
 
     def __init__(self, run_folder: Path) -> None:
         self._folder = run_folder
-        self._thread, self._num_asked = ThreadPoolExecutor(1, "ledger"), 0
+        self._worker = Worker("ledger", MOST_WAITING)
         self._limit = HourlyLimit(REQUESTS_AN_HOUR, REQUESTS_AN_HOUR_IN_ALL)
 
     async def lookup(self, target: str) -> Mapping[str, Any]:
@@ -75,7 +72,8 @@ class RunQuestions:
         Raises:
             TargetError: nothing of that name was seen; the message gives the nearest names.
         """
-        return await self._ask(lambda: self._account(target) if target.startswith(ACCOUNT_PREFIX) else self._rows(target))
+        answer = self._account if target.startswith(ACCOUNT_PREFIX) else self._rows
+        return await self._worker.run(lambda: answer(target))
 
     async def file_request(self, client: str, target: str, requester: str, reason: str) -> Mapping[str, Any]:
         """Record a removal request. It stays open until the operator applies or refuses it.
@@ -88,16 +86,7 @@ class RunQuestions:
         except TargetError as error:
             raise ApiError(400, str(error), "target") from error
         self._limit.take(client)
-        return await self._ask(lambda: self._file(target, requester, reason))
-
-    async def _ask(self, question: Callable[[], T]) -> T:
-        if self._num_asked >= MOST_WAITING:
-            raise ApiError(429, f"{MOST_WAITING} questions wait for the ledger; ask again in 1 s", retry_after=1)
-        self._num_asked += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, question)
-        finally:
-            self._num_asked -= 1
+        return await self._worker.run(lambda: self._file(target, requester, reason))
 
     def _rows(self, target: str) -> Mapping[str, Any]:
         explanation = explain_run(self._folder, target, limit=MOST_ROWS).to_json()

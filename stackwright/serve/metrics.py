@@ -5,7 +5,7 @@ Counters of the model come from the scheduler at the moment they are asked for; 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
@@ -19,13 +19,13 @@ class RequestMetrics:
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets: dict[str, list[int]] = {}
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def saw(self, path: str, status: int, seconds: float) -> None:
         self._requests[path, status] += 1
         buckets = self._buckets.setdefault(path, [0] * (len(BUCKETS) + 1))
         buckets[next((index for index, end in enumerate(BUCKETS) if seconds <= end), len(BUCKETS))] += 1
-        self._seconds[path] += seconds  # type: ignore[assignment]  # a Counter of floats adds as well
+        self._seconds[path] += seconds
 
     def lines(self) -> Iterable[str]:
         yield from _head("stackwright_requests_total", "counter", "Requests by path and status.")

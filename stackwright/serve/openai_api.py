@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -73,26 +74,23 @@ def openai_routes(completer: Completer, model: str, created: int) -> APIRouter:
 
 async def _wanted(completer: Completer, body: CompletionBody) -> list[Wanted]:
     """Return every completion that a request asks for: the choices of its first prompt, then those of the next."""
-    seed, wanted = seed_of(body.seed), []
+    settings, wanted = body.settings(seed_of(body.seed)), []
+    choices = [replace(settings, seed=(settings.seed + choice) % 2**63) for choice in range(body.num_choices)]
     for prompt in body.prompts:
-        settings = body.settings(seed)
         if isinstance(prompt, str):
             fit = body.truncate_prompt_tokens is not None
             ids, cut = await completer.read_prompt(prompt, body.suffix, settings.max_new_tokens, fit=fit)
             before = prompt
         else:
             ids, cut, before = _checked(completer, prompt), False, _text_of(completer, prompt)
-        wanted += [
-            Wanted(ids, before, body.settings((seed + choice) % 2**63), body.logprobs, cut)
-            for choice in range(body.num_choices)
-        ]
+        wanted += [Wanted(ids, before, choice, body.logprobs, cut) for choice in choices]
     return wanted
 
 
 def _checked(completer: Completer, ids: Sequence[int]) -> tuple[int, ...]:
     size = completer.codec.vocab_size
-    if highest := next((token for token in ids if token >= size), None):
-        raise ApiError(400, f"prompt holds the token id {highest}, and the vocabulary has {size:,} tokens", "prompt")
+    if unknown := next((token for token in ids if token >= size), None):
+        raise ApiError(400, f"prompt holds the token id {unknown}, and the vocabulary has {size:,} tokens", "prompt")
     completer.check_length(ids)
     return tuple(ids)
 

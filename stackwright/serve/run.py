@@ -142,7 +142,6 @@ def serve(target: Path, options: ServeOptions, say: Callable[[str], None]) -> No
     Raises:
         UsageError: the port cannot be used, or what `open_served` raises.
     """
-    check_public(options.host, options.api_key_file is not None)
     listener = _listen(options.host, options.port)  # before the model is opened: a taken port is told at once
     served = open_served(target, options)
     config = uvicorn.Config(

@@ -26,6 +26,10 @@ REQUEST_SECONDS = 300.0
 """How long an answer may take, its reading by the client included."""
 
 
+class ClientGoneError(ApiError):
+    """Nobody waits for the answer any more."""
+
+
 def event(data: Any) -> str:
     """Return one event; its data is JSON, or a word such as `[DONE]`."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -42,7 +46,8 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return what the work returns; cancel it when the client goes away or the time of a request is over.
 
     Raises:
-        ApiError: either happened.
+        ClientGoneError: the client went away.
+        ApiError: the time is over.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
     try:
@@ -50,8 +55,8 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         if task.done():
             return task.result()
         if gone.done():
-            raise ApiError(400, "the client closed the connection")
-        raise _too_long()
+            raise ClientGoneError(400, "the client closed the connection")
+        raise ApiError(503, f"the answer took more than {REQUEST_SECONDS:g} s: ask for fewer tokens")
     finally:
         await _cancel(task, gone)
 
@@ -111,15 +116,13 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sending, gone = asyncio.ensure_future(self._send_all(send)), asyncio.ensure_future(until_gone(receive))
         try:
-            await asyncio.wait({sending, gone}, timeout=REQUEST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-            elif not gone.done():
-                logger.warning("an answer was not read within %g s", REQUEST_SECONDS)
+            await unless_gone(receive, self._send_all(send))
+        except ClientGoneError:
+            return
+        except ApiError as error:
+            logger.warning("%s", error.message)  # the client, who does not read, cannot be told
         finally:
-            await _cancel(sending, gone)
             self._ended()
 
     async def _send_all(self, send: Send) -> None:
@@ -136,10 +139,6 @@ class EventStream(Response):
 
 async def _send_text(send: Send, text: str) -> None:
     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-
-
-def _too_long() -> ApiError:
-    return ApiError(503, f"the answer took more than {REQUEST_SECONDS:g} s: ask for fewer tokens")
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:

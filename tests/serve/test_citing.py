@@ -10,7 +10,7 @@ import pytest
 
 from stackwright.attribute.index import Citation, Match, Origin
 from stackwright.generate.engine import Completion
-from stackwright.serve.citing import ATTEMPTS, PROMPT_TAIL, Answer, BlockRule, CitedSpan, Citer
+from stackwright.serve.citing import ATTEMPTS, PROMPT_TAIL, Answer, BlockRule, Citer
 from stackwright.serve.faults import ApiError
 
 ORIGIN = Origin("directory/a", "1", "a.py", 1, 3, 0, 60, "c" * 40, "MIT", "train")
@@ -88,7 +88,7 @@ def test_the_end_of_a_long_prompt_is_looked_at() -> None:
     [("MIT", False), ("MIT OR GPL-3.0-only", False), ("GPL-3.0-only", True), ("MIT AND GPL-3.0-only", True), (None, True)],
 )
 def test_a_span_is_forbidden_by_the_class_of_its_licences(licence: str | None, is_forbidden: bool) -> None:
-    span = CitedSpan(0, 60, "verbatim", (replace(ORIGIN, license=licence),), 1, False)
+    span = Match(0, 60, "verbatim", (replace(ORIGIN, license=licence),), 1, False)
     assert BlockRule().forbids(span) == is_forbidden
     assert not BlockRule().forbids(replace(span, kind="boilerplate"))
     # Who may use one of its origins may use the span.
@@ -96,7 +96,7 @@ def test_a_span_is_forbidden_by_the_class_of_its_licences(licence: str | None, i
 
 
 def test_a_span_is_forbidden_by_its_length() -> None:
-    span = CitedSpan(-10, 50, "verbatim", (ORIGIN,), 1, False)
+    span = Match(-10, 50, "verbatim", (ORIGIN,), 1, False)
     assert BlockRule(most_characters=60).forbids(span)
     assert not BlockRule(most_characters=61).forbids(span)
 
