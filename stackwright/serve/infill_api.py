@@ -137,7 +137,7 @@ class _Infill:
                     {"id": token, "token": texts.name(token), "logprob": value} for token, value in score.likeliest
                 ],
             }
-            for score in answer.completion.scores
+            for _, score in texts.placed(answer.completion.scores, len(answer.completion.text))
         ]
 
 

@@ -40,16 +40,21 @@ class TokenTexts:
         """Return a token as text. Bytes that are no whole character become U+FFFD."""
         return self._codec.token_bytes(token_id).decode("utf-8", "replace")
 
-    def next(self, token_id: int) -> int:
-        """Return where a token begins, in characters."""
-        begins = self._length
-        self._length += len(self._decoder.decode(self._codec.token_bytes(token_id)))
-        return begins
+    def placed(self, scores: Iterable[TokenScores], end: int | None = None) -> list[tuple[int, TokenScores]]:
+        """Return the next tokens with where each begins, in characters.
+
+        Those that begin at `end` or later are left out: of a stop text, or of what was withheld, nothing may be seen.
+        """
+        found = []
+        for score in scores:
+            if end is None or self._length < end:
+                found.append((self._length, score))
+            self._length += len(self._decoder.decode(self._codec.token_bytes(score.token_id)))
+        return found
 
     def logprobs(self, scores: Iterable[TokenScores], end: int | None = None) -> dict[str, Any]:
-        """Return OpenAI's `logprobs` of the next tokens, without those that begin at `end` or later, which nobody sees."""
-        placed = [(self.next(score.token_id), score) for score in scores]
-        kept = [(place, score) for place, score in placed if end is None or place < end]
+        """Return OpenAI's `logprobs` of the tokens that `placed` returns."""
+        kept = self.placed(scores, end)
         return {
             "tokens": [self.name(score.token_id) for _, score in kept],
             "token_logprobs": [score.logprob for _, score in kept],
