@@ -211,8 +211,54 @@ def compare_policies(run: Path, model: Path, bodies: Sequence[bytes], options: a
         count, seconds = cited(annotate)
     for name, column in (("allow", 0), ("annotate", 1)):
         print(f"    {name}: {statistics.median(row[column] for row in rows):,.0f} tokens/s")
-    print(f"    annotate / allow: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    print(f"    annotate / allow: {spread(ratios)}")
     print(f"    looking up: {1000 * seconds / count:.2f} ms a completion")
+
+
+def show_long_load(server: Server, bodies: Sequence[bytes], seconds: float) -> None:
+    print(f"\n{CLIENTS} clients, {seconds:g} s, policy annotate\n")
+    for key, value in under_load(server, bodies, seconds).items():
+        print(f"    {key}: {value if isinstance(value, dict) else round(value, 2)}")
+    count, citing_seconds = cited(server)
+    print(f"    looking up: {1000 * citing_seconds / count:.2f} ms a completion")
+
+
+def show_rounds(
+    options: argparse.Namespace, requests: Sequence[Request], bodies: Sequence[bytes], allow: Server, annotate: Server
+) -> None:
+    """Print the bare engine and both policies, in turns."""
+    rows = []
+    for _ in range(options.rounds):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            engine = pool.submit(bare, options.run, requests, 3).result()
+        servers = [under_load(server, bodies, options.round_seconds)["tokens/s"] for server in (allow, annotate)]
+        rows.append([engine, *servers])
+    print(f"\n{CLIENTS} clients, {options.rounds} rounds of {options.round_seconds:g} s, alternating; tokens/s\n")
+    for name, column in (("bare engine, 16 rows", 0), ("server, allow", 1), ("server, annotate", 2)):
+        rates = [row[column] for row in rows]
+        print(f"    {name}: median {statistics.median(rates):,.0f}, from {min(rates):,.0f} to {max(rates):,.0f}")
+    for name, over, under in (("server / bare engine", 1, 0), ("annotate / allow", 2, 1)):
+        print(f"    {name}: {spread([row[over] / row[under] for row in rows])}")
+
+
+def show_one_client(rounds: int, bodies: Sequence[bytes], allow: Server, annotate: Server) -> None:
+    rows = [[under_load(server, bodies, 4, clients=1)["p50 ms"] for server in (allow, annotate)] for _ in range(rounds)]
+    plain, annotated = (statistics.median(column) for column in zip(*rows, strict=True))
+    ratios = spread([one / other for other, one in rows])
+    print(f"\none client: p50 {plain:.1f} ms with allow, {annotated:.1f} with annotate; ratio {ratios}")
+
+
+def show_typing(text: str, servers: dict[str, Server]) -> None:
+    for name, server in servers.items():
+        found = typing_latency(server, text, 300)
+        print(
+            f"infilling 16 tokens while typing, {name}: p50 {statistics.median(found):.1f} ms, "
+            f"p95 {statistics.quantiles(found, n=20)[18]:.1f} ms"
+        )
+
+
+def spread(ratios: Sequence[float]) -> str:
+    return f"median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
 
 
 def main() -> None:
@@ -226,8 +272,8 @@ def main() -> None:
     from stackwright.generate.load import load_model
 
     loaded = load_model(options.run)
-    requests = requests_of(held_out_ids(options.run, loaded), 192, PROMPT, NEW, seed=4)
-    codec = loaded.tokenizer
+    codec, ids = loaded.tokenizer, held_out_ids(options.run, loaded)
+    requests = requests_of(ids, 192, PROMPT, NEW, seed=4)
     bodies = [
         http("/v1/completions", {"prompt": codec.decode(one.prompt), "max_tokens": one.new_tokens, "temperature": 0})
         for one in requests
@@ -235,48 +281,11 @@ def main() -> None:
     if options.grow:
         compare_policies(options.run, grown(options.run, *map(int, options.grow.split("x"))), bodies, options)
         return
-    context = multiprocessing.get_context("spawn")
     with serving(options.run, "allow") as allow, serving(options.run, "annotate") as annotate:
-        print(f"\n{CLIENTS} clients, {options.seconds:g} s, policy annotate\n")
-        for key, value in under_load(annotate, bodies, options.seconds).items():
-            print(f"    {key}: {value if isinstance(value, dict) else round(value, 2)}")
-        count, seconds = cited(annotate)
-        print(f"    looking up: {1000 * seconds / count:.2f} ms a completion")
-        rows = []
-        for _ in range(options.rounds):
-            with ProcessPoolExecutor(1, context) as pool:
-                engine = pool.submit(bare, options.run, requests, 3).result()
-            rows.append(
-                (
-                    engine,
-                    under_load(allow, bodies, options.round_seconds)["tokens/s"],
-                    under_load(annotate, bodies, options.round_seconds)["tokens/s"],
-                )
-            )
-        print(f"\n{CLIENTS} clients, {options.rounds} rounds of {options.round_seconds:g} s, alternating; tokens/s\n")
-        for name, column in (("bare engine, 16 rows", 0), ("server, allow", 1), ("server, annotate", 2)):
-            rates = [row[column] for row in rows]
-            print(f"    {name}: median {statistics.median(rates):,.0f}, from {min(rates):,.0f} to {max(rates):,.0f}")
-        for name, over, under in (("server / bare engine", 1, 0), ("annotate / allow", 2, 1)):
-            ratios = [row[over] / row[under] for row in rows]
-            print(f"    {name}: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
-        waits: dict[str, list[float]] = {"allow": [], "annotate": []}
-        for _ in range(options.rounds):
-            waits["allow"] += (under_load(allow, bodies, 4, clients=1)["p50 ms"],)
-            waits["annotate"] += (under_load(annotate, bodies, 4, clients=1)["p50 ms"],)
-        ratios = [one / other for one, other in zip(waits["annotate"], waits["allow"], strict=True)]
-        plain, annotated = statistics.median(waits["allow"]), statistics.median(waits["annotate"])
-        print(
-            f"\none client: p50 {plain:.1f} ms with allow, {annotated:.1f} with "
-            f"annotate; ratio {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
-        )
-        text = codec.decode(held_out_ids(options.run, loaded)[:6000])
-        for name, server in (("allow", allow), ("annotate", annotate)):
-            found = typing_latency(server, text, 300)
-            print(
-                f"infilling 16 tokens while typing, {name}: p50 {statistics.median(found):.1f} ms, "
-                f"p95 {statistics.quantiles(found, n=20)[18]:.1f} ms"
-            )
+        show_long_load(annotate, bodies, options.seconds)
+        show_rounds(options, requests, bodies, allow, annotate)
+        show_one_client(options.rounds, bodies, allow, annotate)
+        show_typing(codec.decode(ids[:6000]), {"allow": allow, "annotate": annotate})
 
 
 if __name__ == "__main__":
