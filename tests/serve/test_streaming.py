@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stackwright.serve import streaming
 from stackwright.serve.faults import ApiError
 from stackwright.serve.streaming import EventStream, merged, together, unless_gone
 
@@ -68,7 +69,7 @@ def test_an_error_on_the_way_is_an_event() -> None:
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-def test_who_leaves_ends_the_answer(is_early: bool) -> None:
+def test_who_leaves_ends_the_answer(is_early: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         client = Client()
         if is_early:
@@ -79,6 +80,20 @@ def test_who_leaves_ends_the_answer(is_early: bool) -> None:
             assert await answered(client, events("a", wait=True)) == 1
 
     asyncio.run(run())
+    assert caplog.records == []  # that people leave is no news
+
+
+def test_an_answer_has_a_time_to_be_read_in(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        client = Client()
+        with pytest.raises(ApiError, match=r"the answer took more than 0\.01 s") as caught:
+            await unless_gone(client.receive, asyncio.Event().wait())  # type: ignore[arg-type]
+        assert caught.value.status == 503
+        assert await answered(client, events("a", wait=True)) == 1
+
+    monkeypatch.setattr(streaming, "REQUEST_SECONDS", 0.01)
+    asyncio.run(run())
+    assert "took more than 0.01 s" in caplog.text
 
 
 def test_work_is_cancelled_when_the_client_leaves() -> None:

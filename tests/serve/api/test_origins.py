@@ -12,6 +12,7 @@ from stackwright.serve.faults import ApiError
 from stackwright.serve.lookups import HourlyLimit
 from tests.serve.api.conftest import KEY, Api
 from tests.serve.page.browser import planted_text
+from tests.serve.page.server import serving
 
 REPO, PATH = "directory/repo01", "src/module0.py"
 
@@ -55,6 +56,25 @@ def test_the_last_event_of_a_stream_has_the_citations(api: Api, copied: tuple[st
     assert all("citations" not in event["choices"][0] for event in events[:-1])
     infilled = api.post("infill", {"input_prefix": prompt, "input_suffix": "", "n_predict": 2}).json()
     assert set(infilled) >= {"citations", "withheld", "citations_complete"}
+
+
+def test_what_is_blocked_comes_in_one_event(api: Api, copied: tuple[str, dict[str, object]]) -> None:
+    """A copy of permissive code is cited and given out; nothing of an answer is given out before it was looked up."""
+    prompt, choice = copied
+    with serving(api.run / "release", "--index", str(api.run / "index"), "--policy", "block") as address:
+        blocking = Api(address, api.run)
+        assert blocking.get("about").json()["policy"] == "block"
+        body = {"prompt": prompt, "max_tokens": 2, "temperature": 0, "n": 2, "logprobs": 0}
+        for answer in blocking.post("v1/completions", body).json()["choices"]:
+            assert (answer["text"], answer["citations"]) == (choice["text"], choice["citations"])
+            assert (answer["withheld"], answer["finish_reason"]) == ([], choice["finish_reason"])
+        lines = blocking.post("v1/completions", {**body, "stream": True}).text.split("\n\n")
+        events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+        assert sorted(event["choices"][0]["index"] for event in events) == [0, 1]
+        assert [event["choices"][0]["text"] for event in events] == [choice["text"]] * 2
+        infilled = blocking.post("infill", {"input_prefix": prompt, "input_suffix": "", "n_predict": 2, "n_probs": 1})
+        assert len(infilled.json()["completion_probabilities"]) == infilled.json()["tokens_predicted"]
+        assert blocking.metric("stackwright_cited_completions_total") == 5
 
 
 def test_a_model_without_index_and_run_says_so(release_api: Api) -> None:
