@@ -92,7 +92,7 @@ def _chunk_runs(padded: bytes, first: int, num_windows: int, ends: Int64s, schem
 def _gram_places(padded: bytes, first: int, count: int, scheme: Scheme) -> Int64s:
     """Return for each window of a chunk where its k-gram begins, counted from the chunk's first byte."""
     order_bytes, width = scheme.order_bytes, scheme.least_span - scheme.order_bytes + 1
-    loads = _loads(padded)[first : first + count + width - 1]
+    loads = unaligned_loads(padded)[first : first + count + width - 1]
     # Little-endian loads: the shift drops the bytes after the t-gram.
     keys = (loads << np.uint64(8 * (LOAD_BYTES - order_bytes))) * _SPREAD
     keys ^= keys >> np.uint64(29)
@@ -121,7 +121,7 @@ def _crossing_windows(first: int, count: int, ends: Int64s, least_span: int) -> 
 
 def hash_spans(data: bytes, starts: Int64s, length: int) -> Hashes:
     """Return a 64-bit hash of the `length` bytes (8 or more) at each of `starts`; every bit depends on every byte."""
-    loads = _loads(data)
+    loads = unaligned_loads(data)
     hashes: Hashes = loads[starts] ^ mix(np.full(1, length, np.uint64))
     for offset in [*range(LOAD_BYTES, length - LOAD_BYTES, LOAD_BYTES), length - LOAD_BYTES]:
         hashes = mix(hashes * _SPREAD + loads[starts + offset])
@@ -159,6 +159,6 @@ def mix(values: Hashes) -> Hashes:
     return values
 
 
-def _loads(data: bytes) -> Hashes:
+def unaligned_loads(data: bytes | npt.NDArray[np.uint8]) -> Hashes:
     """Return a view of `data` whose element i is the eight bytes from byte i on."""
     return np.ndarray(max(len(data) - LOAD_BYTES + 1, 0), "<u8", data, strides=(1,))

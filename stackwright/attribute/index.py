@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,16 @@ from stackwright.artifact import Artifact, load_artifact
 from stackwright.attribute.bits import Int64s, Uint64s
 from stackwright.attribute.fingerprint import Scheme
 from stackwright.attribute.intervals import Span, thin
-from stackwright.attribute.normalize import NormalizedText, normalize
-from stackwright.attribute.postings import Shard, ShardRecord, UnpackedPostings, Widths, shard_of
+from stackwright.attribute.normalize import Location, NormalizedText, normalize
+from stackwright.attribute.postings import Shard, ShardRecord, Widths, shard_of
 from stackwright.attribute.search import Search, Tokens
 from stackwright.attribute.stage import COMMON_FILE, INDEX_FILE, VERSION, among
-from stackwright.attribute.texts import CACHED_ROWS, StoredRows, StoredTexts
+from stackwright.attribute.texts import CACHED_ROWS, StoredRows, StoredTexts, read_texts
 from stackwright.cache import RecentlyUsed
 from stackwright.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from stackwright.attribute.loaded import Agreements, LoadedTexts
 
 LISTED_ORIGINS = 20
 VERIFIED_ORIGINS = 100
@@ -40,7 +43,7 @@ VERIFIED_IN_ALL = 5_000
 """Documents read for one text to count origins; matches after that name the origin they were found in."""
 
 LOADED_BYTES = 256_000_000
-"""Of unpacked postings that `load` takes into memory."""
+"""Of normalised texts that `load` takes into memory, with a third as much for the table of their places."""
 
 MANY_MATCHES = 1_000
 """More maximal spans than this are thinned to few that cover the same characters, with one origin each."""
@@ -81,6 +84,9 @@ class Match:
     num_origins: int
     num_origins_is_lower_bound: bool
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "origins": [dict(vars(origin)) for origin in self.origins]}
+
 
 @dataclass(frozen=True)
 class Citation:
@@ -97,7 +103,7 @@ class Citation:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "matches": [asdict(match) for match in self.matches],
+            "matches": [match.to_json() for match in self.matches],
             "num_characters": self.num_characters,
             "least_span": self.least_span,
             "is_complete": self.is_complete,
@@ -112,7 +118,8 @@ class Index:
         self._facts = facts
         self._widths = Widths(facts["document_bits"], facts["bucket_bits"], facts["low_bits"])
         self._shards = [Shard(artifact.folder, ShardRecord.from_json(record), self._widths) for record in facts["shards"]]
-        self._unpacked: UnpackedPostings | None = None
+        self._dataset, self._normalized_bytes = dataset, artifact.manifest.counts["normalized_bytes"]
+        self._loaded: LoadedTexts | None = None
         self._common = np.fromfile(artifact.folder / COMMON_FILE, "<u8")
         self._texts = StoredTexts(dataset.table("documents"), facts["first_documents"])
         rows = StoredRows(artifact.table("documents"), facts["first_documents"], _COLUMNS, 64 * 1024 * 1024)
@@ -146,14 +153,25 @@ class Index:
         return common
 
     def load(self, most_bytes: int = LOADED_BYTES) -> None:
-        """Take the postings into memory where they have room, for who looks up much."""
-        if 8 * sum(shard.num_records for shard in self._shards) <= most_bytes:
-            self._unpacked = UnpackedPostings(self._shards, self._widths)
+        """Take the texts into memory where they have room, for who cites much: the same is found, many times quicker.
+
+        Raises:
+            ModuleNotFoundError: numba is not installed.
+        """
+        if self._normalized_bytes <= most_bytes:
+            from stackwright.attribute.loaded import LoadedTexts
+
+            self._loaded = LoadedTexts(read_texts(self._dataset.table("documents")), self.scheme)
+            for document in range(min(self._facts["first_documents"][-1], CACHED_ROWS)):
+                self._rows.get(document)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the texts are in memory."""
+        return self._loaded is not None
 
     def look_up(self, hashes: Uint64s) -> tuple[Int64s, Int64s]:
         """Return places in `hashes` and documents that may hold them, sorted by place; every one that does is there."""
-        if self._unpacked is not None:
-            return self._unpacked.look_up(hashes)
         shards = shard_of(hashes, len(self._shards))
         asked, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number, shard in enumerate(self._shards):
@@ -177,13 +195,28 @@ class Index:
             since: character; spans that end before it are not sought.
         """
         query = NormalizedText(text)
-        search = Search(query, self, len(normalize(text[:since]).encode("utf-8", "surrogatepass")))
+        first = len(normalize(text[:since]).encode("utf-8", "surrogatepass"))
+        if self._loaded is not None:
+            agreements = self._loaded.agreements(query.data, first)
+            if agreements is not None:
+                matches = self._matches(query, agreements)
+                return Citation(tuple(matches), query.num_characters, self.scheme.least_span, True)
+        search = Search(query, self, first)
         spans = search.run()
         if len(spans) > MANY_MATCHES:
-            matches = [self._match(query, span, [span.document], True) for span in thin(spans)]
+            matches = [self._match(query, span, [(span.document, span.offset)], True) for span in thin(spans)]
         else:
             matches = self._count_origins(query, spans, search.tokens)
         return Citation(tuple(matches), query.num_characters, self.scheme.least_span, search.is_complete)
+
+    def _matches(self, query: NormalizedText, agreements: Agreements) -> list[Match]:
+        spans, matches = agreements.maximal(), []
+        is_thinned = len(spans) > MANY_MATCHES
+        most = 1 if is_thinned else VERIFIED_ORIGINS
+        for span in thin(spans) if is_thinned else spans:
+            holders = agreements.holders(span, most + 1)
+            matches.append(self._match(query, span, holders[:most], len(holders) > most))
+        return matches
 
     def _count_origins(self, query: NormalizedText, spans: Sequence[Span], tokens: Tokens) -> list[Match]:
         chosen = [_counted_tokens(query, tokens, span, self.scheme.least_span) for span in spans]
@@ -194,9 +227,10 @@ class Index:
             tried = _spread(others, min(VERIFIED_ORIGINS - 1, left))
             left -= len(tried)
             wanted = query.data[span.start : span.end]
-            true = [int(other) for other in tried if wanted in self.text(int(other)).data]
+            places_in = ((other, self.text(other).data.find(wanted)) for other in tried.tolist())
+            true = [(span.document, span.offset), *(place for place in places_in if place[1] >= 0)]
             lists_are_cut = bool(tokens.common[places].all()) and longest >= self._facts["listed_documents"]
-            matches.append(self._match(query, span, [span.document, *true], lists_are_cut or len(tried) < len(others)))
+            matches.append(self._match(query, span, true, lists_are_cut or len(tried) < len(others)))
         return matches
 
     def _holders(self, wanted: Sequence[Uint64s]) -> list[tuple[Int64s, int]]:
@@ -213,19 +247,43 @@ class Index:
             results.append((numbers[counts == len(hashes)], longest))
         return results
 
-    def _match(self, query: NormalizedText, span: Span, documents: Sequence[int], is_lower_bound: bool) -> Match:
-        """Return the match of a span that all of `documents` hold, the first of them at the span's own offset."""
-        rows = {document: self._rows.get(document) for document in documents}
-        is_boilerplate = len({row["repo"] for row in rows.values()}) >= self._facts["boilerplate_repos"]
+    def _match(self, query: NormalizedText, span: Span, holders: Sequence[tuple[int, int]], is_lower_bound: bool) -> Match:
+        """Return the match of a span that stands in `holders`: documents, and the byte of each at which it begins."""
         start, end = query.original_span(span.start, span.end)
-        wanted = query.data[span.start : span.end]
-        listed = sorted([span.document, *documents[1:LISTED_ORIGINS]])
-        origins = tuple(
-            _origin(rows[document], self.text(document), span.offset if document == span.document else None, wanted)
-            for document in listed
+        kind: Literal["verbatim", "boilerplate"] = "boilerplate" if self._is_boilerplate(holders) else "verbatim"
+        listed = sorted(holders[:LISTED_ORIGINS])
+        locations = self._locate(listed, span.end - span.start)
+        origins = (self._origin(document, location) for (document, _), location in zip(listed, locations, strict=True))
+        return Match(start, end, kind, tuple(origins), len(holders), is_lower_bound)
+
+    def _is_boilerplate(self, holders: Sequence[tuple[int, int]]) -> bool:
+        repos, enough = set[str](), self._facts["boilerplate_repos"]
+        for document, _ in holders:
+            repos.add(self._rows.get(document)["repo"])
+            if len(repos) >= enough:
+                return True
+        return False
+
+    def _locate(self, holders: Sequence[tuple[int, int]], length: int) -> list[Location]:
+        if self._loaded is not None:
+            return self._loaded.locate(holders, length)
+        return [self.text(document).locate(offset, offset + length) for document, offset in holders]
+
+    def _origin(self, document: int, location: Location) -> Origin:
+        row = self._rows.get(document)
+        licenses = row["detected_licenses"]
+        return Origin(
+            repo=row["repo"],
+            revision=row["revision"],
+            path=row["path"],
+            start_line=location.start_line,
+            end_line=location.end_line,
+            start=location.start,
+            end=location.end,
+            content_id=row["content_id"],
+            license=", ".join(licenses) if licenses else None,
+            split=row["split"],
         )
-        kind: Literal["verbatim", "boilerplate"] = "boilerplate" if is_boilerplate else "verbatim"
-        return Match(start, end, kind, origins, len(documents), is_lower_bound)
 
 
 def _counted_tokens(query: NormalizedText, tokens: Tokens, span: Span, least_span: int) -> Int64s:
@@ -244,26 +302,3 @@ def _spread(values: Int64s, count: int) -> Int64s:
     """Return `count` of the values, or all when there are fewer, evenly spaced."""
     chosen: Int64s = values[np.linspace(0, len(values) - 1, min(len(values), count)).astype(np.int64)]
     return chosen
-
-
-def _origin(row: Mapping[str, Any], stored: NormalizedText, offset: int | None, wanted: bytes) -> Origin:
-    offset = stored.data.find(wanted) if offset is None else offset
-    start, end = stored.original_span(offset, offset + len(wanted))
-    shown = stored.text[start:end]
-    # A span may begin with the blank that ends a line; the lines are those of what can be seen.
-    visible_start = start + len(shown) - len(shown.lstrip())
-    visible_end = end - (len(shown) - len(shown.rstrip()))
-    first_line = stored.text.count("\n", 0, visible_start) + 1
-    licenses = row["detected_licenses"]
-    return Origin(
-        repo=row["repo"],
-        revision=row["revision"],
-        path=row["path"],
-        start_line=first_line,
-        end_line=first_line + stored.text.count("\n", visible_start, visible_end),
-        start=start,
-        end=end,
-        content_id=row["content_id"],
-        license=", ".join(licenses) if licenses else None,
-        split=row["split"],
-    )

@@ -8,11 +8,15 @@ bytes, so what is guaranteed for bytes holds for characters.
 from __future__ import annotations
 
 from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
+
+BLANK = 0x20
+"""The byte of a blank. A normalised text has no other white space."""
 
 LAST_SPACE = 0x3000
 """The highest code point that Python counts as white space."""
@@ -21,6 +25,18 @@ LAST_SPACE = 0x3000
 def normalize(text: str) -> str:
     """Return `text` with every run of white space as one blank and none at its ends."""
     return " ".join(text.split())
+
+
+class Location(NamedTuple):
+    """Where a span stands in a text: characters `start` to `end`, and its lines, from 1 and both inclusive.
+
+    A span may begin or end with the blank that stands for a line's end; the lines are those of what can be seen.
+    """
+
+    start: int
+    end: int
+    start_line: int
+    end_line: int
 
 
 class NormalizedText:
@@ -52,11 +68,24 @@ class NormalizedText:
         kept[1:] |= ~space[:-1]
         return np.flatnonzero(kept[: visible[-1] + 1]) if len(visible) else visible
 
+    @cached_property
+    def _line_ends(self) -> Int64s:
+        """The place of each line feed in the text."""
+        return np.flatnonzero(_code_points(self.text) == ord("\n"))
+
+    def locate(self, start: int, end: int) -> Location:
+        """Return where a span of bytes, not empty and of whole characters, lies in the text."""
+        first, last = self.original_span(start, end)
+        shown = self.text[first:last]
+        visible_first, visible_last = first + len(shown) - len(shown.lstrip()), last - len(shown) + len(shown.rstrip()) - 1
+        first_line, last_line = self._line_ends.searchsorted([visible_first, visible_last]).tolist()
+        return Location(first, last, first_line + 1, last_line + 1)
+
     def trim_to_characters(self, start: int, end: int) -> tuple[int, int]:
         """Return the part of a span of bytes that consists of whole characters."""
-        while start < end and self.data[start] & 0xC0 == 0x80:
+        while start < end and is_continuation(self.data[start]):
             start += 1
-        while end > start and end < len(self.data) and self.data[end] & 0xC0 == 0x80:
+        while end > start and end < len(self.data) and is_continuation(self.data[end]):
             end -= 1
         return start, end
 
@@ -80,7 +109,7 @@ class NormalizedText:
 
     def begins_character(self, byte: int) -> bool:
         """Whether a character begins at `byte`."""
-        return self.data[byte] & 0xC0 != 0x80
+        return not is_continuation(self.data[byte])
 
     def original_span(self, start: int, end: int) -> tuple[int, int]:
         """Return where a span of bytes, not empty and of whole characters, lies in the text, in characters."""
@@ -88,16 +117,23 @@ class NormalizedText:
         return int(self._kept[first]), int(self._kept[last]) + 1
 
 
+def is_continuation(byte: int) -> bool:
+    """Whether a byte of UTF-8 goes on with a character that began before it."""
+    return byte & 0xC0 == 0x80
+
+
 @cache
-def _space_table() -> npt.NDArray[np.bool_]:
+def space_table() -> npt.NDArray[np.bool_]:
+    """Return which code points are white space."""
     return np.array([chr(code).isspace() for code in range(LAST_SPACE + 2)])  # the last entry stands for all above
 
 
 def _spaces(text: str) -> npt.NDArray[np.bool_]:
     """Return which characters of `text` are white space."""
-    codes: Int64s
+    return np.take(space_table(), _code_points(text), mode="clip")
+
+
+def _code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
     if text.isascii():
-        codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64)
-    else:
-        codes = np.minimum(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4"), LAST_SPACE + 1).astype(np.int64)
-    return np.take(_space_table(), codes)
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -16,7 +16,7 @@ bucket is found within a few words. A document that does not hold a hash is retu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -178,33 +178,6 @@ class Shard:
         hit = (records >> np.uint64(widths.document_bits)) == lows[asked]
         documents = records[hit] & np.uint64((1 << widths.document_bits) - 1)
         return asked[hit], documents.astype(np.int64)
-
-    def unpacked(self) -> Uint64s:
-        """Return all records in order, each with its bucket before it."""
-        count, widths = self._record.num_records, self._widths
-        bits = np.unpackbits(self._buckets.view(np.uint8), bitorder="little")
-        # A record's one comes after those of the records before it and the zeros of its bucket and those before.
-        buckets = np.flatnonzero(bits)[:count] - np.arange(1, count + 1) + self._record.first_bucket
-        records = unpack(self._records, widths.record_bits, np.arange(count))
-        return buckets.astype(np.uint64) << np.uint64(widths.record_bits) | records
-
-
-class UnpackedPostings:
-    """The records of all shards of an index in memory, eight bytes each: found several times quicker than where they lie."""
-
-    def __init__(self, shards: Sequence[Shard], widths: Widths) -> None:
-        self._widths = widths
-        self._keys = np.concatenate([np.zeros(0, np.uint64), *(shard.unpacked() for shard in shards)])
-
-    def look_up(self, hashes: Uint64s) -> tuple[Int64s, Int64s]:
-        """Return what `Shard.look_up` finds for the hashes, which may be of any shard."""
-        widths = self._widths
-        documents_mask = np.uint64((1 << widths.document_bits) - 1)
-        first = hashes >> np.uint64(64 - widths.bucket_bits - widths.low_bits) << np.uint64(widths.document_bits)
-        begins = np.searchsorted(self._keys, first)
-        counts = np.searchsorted(self._keys, first | documents_mask, "right") - begins
-        documents = self._keys[expand(begins, counts)] & documents_mask
-        return np.repeat(np.arange(len(hashes)), counts), documents.astype(np.int64)
 
 
 def expand(firsts: Int64s, counts: Int64s) -> Int64s:

@@ -6,12 +6,13 @@ What was read lately is kept up to `CACHE_BYTES`; a row group is the least that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +24,9 @@ CACHE_BYTES = 128 * 1024 * 1024
 """For each of two caches: texts as they are stored, and texts normalised."""
 
 CACHED_ROWS = 50_000
+
+READ_ROWS = 32
+"""Texts decoded at a time when all are read."""
 
 
 class _Part:
@@ -57,6 +61,13 @@ class StoredRows:
         group, place = self._part(part).locate(number - int(self._firsts[part]))
         rows = self._groups.get((part, group))
         return {name: rows.column(name)[place].as_py() for name in self._columns}
+
+
+def read_texts(documents: Table) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the texts of a dataset in UTF-8, in the order of their numbers."""
+    for part in documents.parts:
+        for rows in pq.ParquetFile(part).iter_batches(READ_ROWS, columns=["content"]):
+            yield from (np.frombuffer(text.as_buffer(), np.uint8) for text in rows.column(0))
 
 
 class StoredTexts:

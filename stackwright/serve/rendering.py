@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from stackwright.generate.stream import Codec, TokenScores
@@ -22,8 +21,8 @@ def finish_reason(answer: Answer) -> str:
 def citation_fields(answer: Answer) -> dict[str, Any]:
     """Return our own fields of an answer: what the completion repeats, and what of it was kept back."""
     return {
-        "citations": [asdict(span) for span in answer.citations],
-        "withheld": [asdict(span) for span in answer.withheld],
+        "citations": [span.to_json() for span in answer.citations],
+        "withheld": [span.to_json() for span in answer.withheld],
         "citations_complete": answer.is_complete,
     }
 

@@ -24,8 +24,12 @@ class Worker:
         self._name, self._most_waiting = name, most_waiting
         self._thread, self._num_asked = ThreadPoolExecutor(1, name), 0
 
-    async def run(self, question: Callable[[], T]) -> T:
+    async def run(self, question: Callable[[], T], *, is_quick: bool = False) -> T:
         """Return what the question returns.
+
+        Args:
+            is_quick: the event loop may stand still for the answer, which saves the way to a thread and back. It does so
+                only while the thread has nothing to do, so there is still one question at a time.
 
         Raises:
             ApiError: 429, when too many wait already.
@@ -36,6 +40,8 @@ class Worker:
                 f"{self._num_asked} questions wait for the {self._name}; ask again in {RETRY_SECONDS} s",
                 retry_after=RETRY_SECONDS,
             )
+        if is_quick and not self._num_asked:
+            return question()
         self._num_asked += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, question)

@@ -68,12 +68,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Index, dict[Name, s
     return make_index(tmp_path_factory.mktemp("world"), texts), texts
 
 
+@pytest.fixture(scope="module", params=["on disk", "in memory"])
+def any_world(request: pytest.FixtureRequest, world: tuple[Index, dict[Name, str]]) -> tuple[Index, dict[Name, str]]:
+    index, texts = world
+    return (loaded(index) if request.param == "in memory" else index), texts
+
+
+def loaded(index: Index) -> Index:
+    opened = Index.open(index.folder)
+    opened.load()
+    assert opened.is_loaded
+    return opened
+
+
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_planted_spans_are_found_exactly_as_brute_force_finds_them(
-    world: tuple[Index, dict[Name, str]], data: st.DataObject
+    any_world: tuple[Index, dict[Name, str]], data: st.DataObject
 ) -> None:
-    index, texts = world
+    index, texts = any_world
     pieces = []
     for _ in range(data.draw(st.integers(1, 4))):
         text = texts[data.draw(st.sampled_from(sorted(texts)))]
@@ -90,9 +103,9 @@ def test_planted_spans_are_found_exactly_as_brute_force_finds_them(
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_spans_that_reach_beyond_a_place_are_found_as_if_all_were_sought(
-    world: tuple[Index, dict[Name, str]], data: st.DataObject
+    any_world: tuple[Index, dict[Name, str]], data: st.DataObject
 ) -> None:
-    index, texts = world
+    index, texts = any_world
     names = st.sampled_from(sorted(texts))
     pieces = [texts[data.draw(names)][: data.draw(st.integers(0, 200))] for _ in range(4)]
     query = data.draw(st.sampled_from(["", " ", "\n", "\u00fc", "# not in any file #"])).join(pieces)
@@ -101,15 +114,28 @@ def test_spans_that_reach_beyond_a_place_are_found_as_if_all_were_sought(
     assert {match for match in whole if match.end > since} <= set(found) <= set(whole)
 
 
-def test_postings_in_memory_make_no_difference(world: tuple[Index, dict[Name, str]]) -> None:
+def test_texts_that_have_no_room_stay_on_disk(world: tuple[Index, dict[Name, str]]) -> None:
     index, texts = world
-    loaded = Index.open(index.folder)
-    loaded.load(most_bytes=0)
-    assert loaded._unpacked is None
-    loaded.load()
-    assert loaded._unpacked is not None
-    for text in texts.values():
-        assert loaded.cite(text[:700]) == index.cite(text[:700])
+    size = sum(len(normalize(text).encode()) for text in texts.values())
+    opened = Index.open(index.folder)
+    opened.load(most_bytes=size - 1)
+    assert not opened.is_loaded
+    opened.load(most_bytes=size)
+    assert opened.is_loaded
+
+
+def test_what_texts_in_memory_refuse_is_searched_on_disk(
+    world: tuple[Index, dict[Name, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, texts = world
+    in_memory = loaded(index)
+    assert in_memory._loaded is not None
+    query = texts["repo1", "dos.py"]
+    hits = next(hits for hits in range(10_000) if in_memory._loaded.agreements(normalize(query).encode(), 0, hits))
+    assert hits > 10
+    assert in_memory._loaded.agreements(normalize(query).encode(), 0, hits - 1) is None
+    monkeypatch.setattr(in_memory._loaded, "agreements", lambda *_: None)
+    assert in_memory.cite(query) == index.cite(query)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -118,8 +144,9 @@ def test_repetitive_corpora_are_cited_exactly(tmp_path_factory: pytest.TempPathF
     pieces = st.lists(st.sampled_from(["abc" * 9, "abc" * 20 + "d", "x = 1 " * 5, "-" * 30, "é" * 26, "end"]), max_size=6)
     texts = {("r", f"{number}"): "".join(data.draw(pieces)) for number in range(4)}
     index = make_index(tmp_path_factory.mktemp("repetitive"), texts)
-    for _ in range(4):
-        assert_exact("".join(data.draw(pieces)), index, texts)
+    for opened in (index, loaded(index)):
+        for _ in range(4):
+            assert_exact("".join(data.draw(pieces)), opened, texts)
 
 
 @pytest.mark.parametrize("length", [49, 50, 51])
@@ -132,6 +159,7 @@ def test_fifty_characters_are_found_and_forty_nine_are_not(tmp_path: Path, lengt
     query = "Q" * 30 + stored[start : start + length] + "Q" * 30
     index = make_index(tmp_path, {("r", "a"): stored})
     matches = index.cite(query).matches
+    assert loaded(index).cite(query).matches == matches
     assert [(match.start, match.end) for match in matches] == ([(30, 30 + length)] if length >= 50 else [])
     if matches:
         assert (matches[0].origins[0].start, matches[0].origins[0].end) == (start, start + length)
@@ -158,6 +186,7 @@ def test_a_span_of_many_repositories_is_boilerplate(tmp_path: Path) -> None:
     texts["repo03", "b.py"] = text
     index = make_index(tmp_path, texts)
     first, second = index.cite(f"{header} ???? {text}").matches
+    assert loaded(index).cite(f"{header} ???? {text}").matches == (first, second)
     assert (first.kind, first.num_origins) == ("boilerplate", 10)
     assert (second.kind, second.num_origins) == ("verbatim", 1)
 
@@ -166,6 +195,7 @@ def test_many_copies_in_one_repository_are_not_boilerplate(tmp_path: Path) -> No
     header = words(random.Random(2), 200)
     index = make_index(tmp_path, {("repo", f"{number}.py"): f"{header} {number}" for number in range(30)})
     (match,) = index.cite(header).matches
+    assert loaded(index).cite(header).matches == (match,)
     assert (match.kind, match.num_origins, len(match.origins)) == ("verbatim", 30, 20)
 
 
@@ -183,6 +213,9 @@ def test_a_very_common_span_has_true_origins_and_says_that_there_are_more(tmp_pa
     assert match.kind == "boilerplate"
     assert match.num_origins_is_lower_bound
     assert 20 <= match.num_origins < copies
+    (in_memory,) = loaded(index).cite(f"Q {header} Q").matches
+    assert (in_memory.start, in_memory.end, in_memory.kind) == (match.start, match.end, "boilerplate")
+    assert (in_memory.num_origins, in_memory.num_origins_is_lower_bound, len(in_memory.origins)) == (100, True, 20)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -259,9 +292,9 @@ def test_a_thinned_search_finds_every_piece_of_one_file(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("query", ["", "x", " \n", "import os", "\ud800" * 20])
 def test_a_short_text_has_no_match_and_the_citation_says_what_it_takes(
-    world: tuple[Index, dict[Name, str]], query: str
+    any_world: tuple[Index, dict[Name, str]], query: str
 ) -> None:
-    citation = world[0].cite(query)
+    citation = any_world[0].cite(query)
     assert citation.to_json() == {
         "matches": [],
         "num_characters": len("".join(query.split())) + (query == "import os"),
@@ -271,9 +304,9 @@ def test_a_short_text_has_no_match_and_the_citation_says_what_it_takes(
 
 
 def test_a_hundred_thousand_equal_characters_are_covered_by_few_matches(
-    world: tuple[Index, dict[Name, str]],
+    any_world: tuple[Index, dict[Name, str]],
 ) -> None:
-    index, texts = world
+    index, texts = any_world
     query = "=" * 100_000
     citation = index.cite(query)
     assert citation.is_complete
@@ -286,8 +319,8 @@ def test_a_hundred_thousand_equal_characters_are_covered_by_few_matches(
     assert reach == len(query)
 
 
-def test_a_line_repeated_ten_thousand_times_is_covered(world: tuple[Index, dict[Name, str]]) -> None:
-    index, texts = world
+def test_a_line_repeated_ten_thousand_times_is_covered(any_world: tuple[Index, dict[Name, str]]) -> None:
+    index, texts = any_world
     line = normalize(texts["repo1", "dos.py"])[:80]
     query = f"{line} !\n" * 10_000
     citation = index.cite(query)
@@ -307,6 +340,7 @@ def test_hopeless_queries_end_and_say_that_they_were_stopped(
     assert_true(query, citation, texts)
 
 
+@pytest.mark.parametrize("is_loaded", [False, True])
 @pytest.mark.parametrize(
     "texts",
     [
@@ -317,8 +351,10 @@ def test_hopeless_queries_end_and_say_that_they_were_stopped(
     ],
     ids=["one document", "identical files", "empty files", "one enormous file"],
 )
-def test_odd_corpora_are_cited(tmp_path: Path, texts: dict[Name, str]) -> None:
+def test_odd_corpora_are_cited(tmp_path: Path, texts: dict[Name, str], is_loaded: bool) -> None:
     index = make_index(tmp_path, texts)
+    if is_loaded:
+        index.load()
     name, longest = max(texts.items(), key=lambda item: len(item[1]))
     citation = index.cite(longest[-70_000:])
     assert_true(longest[-70_000:], citation, texts)

@@ -14,7 +14,6 @@ from stackwright.attribute.bits import pack, packed_bytes, place_of_zero, unpack
 from stackwright.attribute.postings import (
     Shard,
     ShardRecord,
-    UnpackedPostings,
     Widths,
     expand,
     make_pairs,
@@ -91,22 +90,14 @@ def test_a_look_up_finds_what_a_dictionary_finds(
             found[int(own[place])].add(document)
     missed = [hashed for place, hashed in enumerate(known) if not known[hashed] <= found[place]]
     assert not missed
-    unpacked = UnpackedPostings(shards, Widths.choose(len(pairs), num_documents))
-    again: dict[int, set[int]] = {place: set() for place in range(len(asked))}
-    places, numbers = unpacked.look_up(asked)
-    assert (np.diff(places) >= 0).all()
-    for place, document in zip(places.tolist(), numbers.tolist(), strict=True):
-        again[place].add(document)
-    assert again == found
     false_hits = sum(bool(found[place]) for place in range(len(known), len(asked)))
     assert false_hits < 5000 / 128 * 2
 
 
 def test_a_shard_without_records_finds_nothing(tmp_path: Path) -> None:
     (shard,) = build(tmp_path, np.zeros(0, np.uint64), 1, Widths.choose(0, 0))
-    for postings in (shard, UnpackedPostings([shard], Widths.choose(0, 0))):
-        places, documents = postings.look_up(np.array([0, 5, 2**64 - 1], np.uint64))
-        assert len(places) == len(documents) == 0
+    places, documents = shard.look_up(np.array([0, 5, 2**64 - 1], np.uint64))
+    assert len(places) == len(documents) == 0
 
 
 def test_a_truncated_shard_is_refused_by_name(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ ORIGIN = Origin("directory/a", "1", "a.py", 1, 3, 0, 60, "c" * 40, "MIT", "train
 
 
 class Repeats:
-    """Stands for an index that knows some texts, each under a licence."""
+    """Stands for an index that knows some texts, each under a licence, and reads them from disk."""
+
+    is_loaded = False
 
     def __init__(self, known: dict[str, str | None]) -> None:
         self._known = known
