@@ -179,7 +179,8 @@ class Search:
         """Return a row for each run of tokens that hit in one document, the longest first.
 
         Columns: document, first window, end of the windows, and a byte that no span of the run passes. The search does not
-        see how far a run goes on that the block cuts off; it has the end of the text there, so that it is always tried.
+        see how far a run goes on that the block cuts off, or the first window that is sought; it has the end of the text
+        there, so that it is always tried.
         """
         tokens = self.tokens
         hashes, inverse = np.unique(tokens.hashes[start:end], return_inverse=True)
@@ -191,7 +192,7 @@ class Search:
         begins = np.flatnonzero(np.append(True, np.diff(pairs) != 1)[: len(pairs)])
         firsts, lasts = pairs[begins], pairs[np.append(begins[1:], len(pairs))[: len(begins)] - 1]
         low, high = (firsts & 0xFFFFFFFF) + start, (lasts & 0xFFFFFFFF) + start
-        is_cut = ((low == start) & (start > 0)) | ((high == end - 1) & (end < len(tokens.first)))
+        is_cut = ((low == start) & (tokens.first[low] > 0)) | ((high == end - 1) & (end < len(tokens.first)))
         limits = np.where(is_cut, len(self._data) + 1, self._ends_of_characters(tokens.end[high] - 1))
         rows = np.stack([firsts >> 32, tokens.first[low], tokens.end[high], limits], axis=1)
         return rows[np.argsort(rows[:, 1] - rows[:, 2], kind="stable")]

@@ -114,6 +114,14 @@ def test_spans_that_reach_beyond_a_place_are_found_as_if_all_were_sought(
     assert {match for match in whole if match.end > since} <= set(found) <= set(whole)
 
 
+def test_of_files_that_hold_what_is_sought_the_one_that_holds_more_before_it_is_found(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    before, shared = words(rng, 30), words(rng, 60)
+    index = make_index(tmp_path, {("r", "a.py"): f"x{shared}", ("r", "b.py"): before + shared})
+    (match,) = index.cite(before + shared, since=80).matches
+    assert (match.start, match.end, match.origins[0].path) == (0, 90, "b.py")
+
+
 def test_texts_that_have_no_room_stay_on_disk(world: tuple[Index, dict[Name, str]]) -> None:
     index, texts = world
     size = sum(len(normalize(text).encode()) for text in texts.values())
