@@ -214,6 +214,7 @@ def _agreements(own, texts, table, lengths, since, most_hits):
             start = place - _agreement_before(own, texts, place, stored, place)
             end = place + gram_bytes + _agreement_after(own, texts, place + gram_bytes, stored + gram_bytes)
             start, end, characters = _trimmed(own, start, end)
+            # One that ends before `since` may lie in another that was not sought.
             if end <= since or characters < least_span:
                 continue
             if count == found.shape[1]:

@@ -122,6 +122,14 @@ def test_of_files_that_hold_what_is_sought_the_one_that_holds_more_before_it_is_
     assert (match.start, match.end, match.origins[0].path) == (0, 90, "b.py")
 
 
+def test_no_part_of_a_span_that_ends_before_what_is_sought_is_found(
+    any_world: tuple[Index, dict[Name, str]],
+) -> None:
+    index, texts = any_world
+    query = f"{texts['repo1', 'rules.py'][:192]} some"
+    assert not index.cite(query, len(query)).matches
+
+
 def test_texts_that_have_no_room_stay_on_disk(world: tuple[Index, dict[Name, str]]) -> None:
     index, texts = world
     size = sum(len(normalize(text).encode()) for text in texts.values())
