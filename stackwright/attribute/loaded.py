@@ -87,6 +87,15 @@ class LoadedTexts:
             )
         shift = np.uint64(64 - max(num_grams.bit_length(), 1))
         self._table = (*_make_table(self._words, num_grams, self._stride, self._gram_bytes, shift), shift)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Call every function once, so that the first query does not wait for a compiler."""
+        nothing = self.agreements(b"\xfe" * self._least_span)  # a byte that no text has
+        assert nothing is not None
+        nothing.maximal()
+        nothing.holders(Span(0, 0, 0, 0), 1)
+        self.locate([], 1)
 
     def agreements(self, query: bytes, since: int = 0, most_hits: int = MOST_HITS) -> Agreements | None:
         """Return the agreements of `least_span` characters or more that end after byte `since`; None for too many hits."""
@@ -101,7 +110,7 @@ class LoadedTexts:
 
     def locate(self, holders: Sequence[tuple[int, int]], length: int) -> list[Location]:
         """Return where a span stands in texts as they were: `length` bytes of the normalised documents, at bytes of them."""
-        documents, offsets = zip(*holders, strict=True)
+        documents, offsets = np.array(holders, np.int64).reshape(-1, 2).T
         return self._joined.locate(documents, offsets, length)
 
 

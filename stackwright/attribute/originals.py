@@ -13,7 +13,7 @@ byte, how far its character is from it, and its line. Code has about one such pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,9 @@ class JoinedTexts:
     shifts: Int32s
     lines: Int32s
 
-    def locate(self, documents: Sequence[int], offsets: Sequence[int], length: int) -> list[Location]:
+    def locate(self, documents: Int64s, offsets: Int64s, length: int) -> list[Location]:
         """Return where `length` bytes from an offset in each document on, whole characters, stand in the text as it was."""
-        starts = self.begins[np.array(documents)] + np.array(offsets)
-        located = _locate(self.data, self.breaks, self.shifts, self.lines, starts, length)
+        located = _locate(self.data, self.breaks, self.shifts, self.lines, self.begins[documents] + offsets, length)
         return [Location(*row) for row in located.tolist()]
 
 

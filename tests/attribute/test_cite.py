@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -138,6 +140,28 @@ def test_texts_that_have_no_room_stay_on_disk(world: tuple[Index, dict[Name, str
     assert not opened.is_loaded
     opened.load(most_bytes=size)
     assert opened.is_loaded
+
+
+COMPILED_WHEN_CITING = """
+import sys
+from pathlib import Path
+from stackwright.attribute.index import Index
+index = Index.open(Path(sys.argv[1]))
+index.load()
+from stackwright.attribute import loaded, originals
+named = [*vars(loaded).values(), *vars(originals).values()]
+compiled = [function for function in named if hasattr(function, "signatures")]
+before = [len(function.signatures) for function in compiled]
+assert len(compiled) > 10
+assert len(index.cite(sys.argv[2]).matches) == 1
+assert before == [len(function.signatures) for function in compiled], dict(zip(compiled, before))
+"""
+
+
+def test_no_query_waits_for_a_compiler(world: tuple[Index, dict[Name, str]]) -> None:
+    index, texts = world
+    command = [sys.executable, "-c", COMPILED_WHEN_CITING, str(index.folder), texts["repo1", "dos.py"]]
+    subprocess.run(command, check=True)
 
 
 def test_what_texts_in_memory_refuse_is_searched_on_disk(

@@ -34,4 +34,4 @@ def test_spans_are_located_as_in_their_text(texts: list[str], data: st.DataObjec
     last = data.draw(st.integers(first + 2, text.num_characters)) if text.num_characters >= 2 else first
     if last > first:
         start, end = text.byte_of(first), text.byte_of(last)
-        assert joined.locate([number], [start], end - start) == [text.locate(start, end)]
+        assert joined.locate(np.array([number]), np.array([start]), end - start) == [text.locate(start, end)]
