@@ -60,7 +60,7 @@ def grown(run: Path, layers: int, width: int) -> Path:
     import torch
 
     from stackwright.generate.load import load_model
-    from stackwright.model.hub import save_model_folder
+    from stackwright.model.hub_folder import save_model_folder
     from stackwright.model.transformer import Transformer
 
     loaded = load_model(run)

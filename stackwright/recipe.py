@@ -152,13 +152,25 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """The decoder (FACTS E)."""
 
-    architecture: Literal["gpt_bigcode"] = Field("gpt_bigcode", description="learned positions, multi-query attention")
+    architecture: Literal["gpt_bigcode", "starcoder2"] = Field(
+        "gpt_bigcode",
+        description="gpt_bigcode: learned positions, one key-value head or one for each query head; "
+        "starcoder2: rotary positions, grouped key-value heads, a sliding window where one is set",
+    )
     hidden_size: PositiveInt = Field(256, description="width")
     num_layers: PositiveInt = Field(4, description="blocks")
     num_heads: PositiveInt = Field(4, description="query heads")
-    num_kv_heads: PositiveInt = Field(1, description="key-value heads: 1 is multi-query attention")
+    num_kv_heads: PositiveInt = Field(
+        1, description="key-value heads: 1 is multi-query attention, num_heads multi-head, between them grouped-query"
+    )
     intermediate_size: PositiveInt | None = Field(None, description="width of the feed-forward; 4 x width when not set")
-    max_seq_len: PositiveInt = Field(512, description="learned positions, and so the context")
+    max_seq_len: PositiveInt = Field(512, description="the context; with learned positions their number")
+    rope_theta: float | None = Field(
+        None, gt=0, description="base of the rotary positions of starcoder2; 10,000 when not set"
+    )
+    sliding_window: PositiveInt | None = Field(
+        None, description="tokens that a token of starcoder2 sees, itself included; the whole context when not set"
+    )
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of LayerNorm")
     dropout: Fraction = Field(0.0, description="dropout of attention, residual and embedding")
     init_std: float | None = Field(None, gt=0, description="standard deviation of the weights; 1/sqrt(width) when not set")
@@ -169,11 +181,30 @@ class ModelSettings(Section):
     def _heads_fit(self) -> ModelSettings:
         if self.hidden_size % self.num_heads:
             raise ValueError(f"hidden_size {self.hidden_size} must be a multiple of num_heads {self.num_heads}")
-        if self.num_kv_heads not in (1, self.num_heads):
+        if self.architecture == "gpt_bigcode" and self.num_kv_heads not in (1, self.num_heads):
             raise ValueError(
-                f"num_kv_heads {self.num_kv_heads} must be 1 (multi-query) or num_heads {self.num_heads} (multi-head)"
+                f"num_kv_heads {self.num_kv_heads} must be 1 (multi-query) or num_heads {self.num_heads} (multi-head); "
+                'groups between them are for architecture "starcoder2"'
+            )
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads {self.num_heads} must be a multiple of num_kv_heads {self.num_kv_heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _positions_fit(self) -> ModelSettings:
+        for name in ("rope_theta", "sliding_window"):
+            if self.architecture == "gpt_bigcode" and getattr(self, name) is not None:
+                raise ValueError(f'{name} {getattr(self, name)} is for architecture "starcoder2", not "gpt_bigcode"')
+        if self.architecture == "starcoder2" and self.hidden_size // self.num_heads % 2:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} / num_heads {self.num_heads} must be even for rotary positions"
             )
         return self
+
+    @property
+    def positions(self) -> Literal["learned", "rope"]:
+        """How a token's place reaches the model."""
+        return "learned" if self.architecture == "gpt_bigcode" else "rope"
 
 
 class TrainSettings(Section):

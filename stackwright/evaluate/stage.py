@@ -48,7 +48,7 @@ from stackwright.evaluate.markdown import results_page
 from stackwright.evaluate.plots import plot_scores
 from stackwright.evaluate.results import Resampling, build_results, nothing_held_out
 from stackwright.generate.backend import TorchBackend
-from stackwright.model.hub import load_model_folder
+from stackwright.model.hub_folder import load_model_folder
 from stackwright.pages.evaluation import evaluation_page
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.train.hardware import choose_threads

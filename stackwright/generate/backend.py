@@ -45,14 +45,14 @@ class Rows(Protocol):
     def truncate(self, row: int, length: int) -> None:
         """Forget all tokens of a row but the first `length`."""
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Give a row the first `length` tokens of another."""
+    def copy(self, source: int, target: int, length: int) -> bool:
+        """Give a row the first `length` tokens of another; False, and nothing is done, where those are held no more."""
 
     def save(self, row: int) -> SavedTokens:
         """Return what `load` needs to give the tokens of a row to another one, later."""
 
-    def load(self, row: int, saved: SavedTokens, length: int) -> None:
-        """Give a row the first `length` tokens that were saved."""
+    def load(self, row: int, saved: SavedTokens, length: int) -> bool:
+        """Give a row the first `length` saved tokens; False, and nothing is done, where those are not all there."""
 
 
 class Backend(Protocol):
@@ -97,8 +97,10 @@ class TorchBackend:
 
 def _compiled_decoder(model: Transformer) -> CompiledDecoder | None:
     """Return the compiled decoder of a model that it is for: on a processor, in 32 bits, small enough to be there twice."""
-    weight = model.token_embedding.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or model.config.num_parameters() > MOST_COPIED:
+    weight, config = model.token_embedding.weight, model.config
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or config.num_parameters() > MOST_COPIED:
+        return None
+    if config.positions != "learned" or config.window is not None:
         return None
     from stackwright.generate.compiled import CompiledDecoder
 
@@ -154,13 +156,19 @@ class _TorchRows:
         self._cache.set_length(row, length)
 
     @torch.inference_mode()
-    def copy(self, source: int, target: int, length: int) -> None:
-        self._cache.copy(source, target, length)
+    def copy(self, source: int, target: int, length: int) -> bool:
+        is_held = self._cache.holds(source, length)
+        if is_held:
+            self._cache.copy(source, target, length)
+        return is_held
 
     @torch.inference_mode()
     def save(self, row: int) -> SavedTokens:
         return self._cache.save(row)
 
     @torch.inference_mode()
-    def load(self, row: int, saved: SavedTokens, length: int) -> None:
-        self._cache.load(row, saved, length)
+    def load(self, row: int, saved: SavedTokens, length: int) -> bool:
+        is_held = self._cache.can_load(saved, length)
+        if is_held:
+            self._cache.load(row, saved, length)
+        return is_held

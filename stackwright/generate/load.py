@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stackwright.errors import CheckpointError, TargetError
 from stackwright.generate.backend import TorchBackend
-from stackwright.model.hub import CONFIG_FILE, load_model_folder
+from stackwright.model.hub_config import CONFIG_FILE
+from stackwright.model.hub_folder import load_model_folder
 from stackwright.model.transformer import Transformer
 from stackwright.tokenizer.codec import TEMPLATE_FILE, TOKENIZER_FILE, Tokenizer
 from stackwright.tokenizer.special_tokens import FimTemplate

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stackwright.model.kv_cache import RowsCache
+from stackwright.model.kv_cache import RING_MARGIN, RowsCache
+from stackwright.model.masks import SdpaSight
+from stackwright.model.rotary import Rotation
 from stackwright.model.transformer import Block, Transformer
 
 MOST_COPIED = 50_000_000
@@ -48,7 +51,9 @@ class RowsDecoder:
         config = model.config
         self._copies = config.num_parameters() <= MOST_COPIED
         self._layers = [self._layer(block) for block in model.blocks if isinstance(block, Block)]
-        self._tokens, self._positions = model.token_embedding.weight, model.position_embedding.weight
+        self._tokens = model.token_embedding.weight
+        self._positions = model.position_embedding.weight if config.positions == "learned" else None
+        self._rope_theta, self._sight = config.rope_theta, SdpaSight(config.window)
         self._final_norm = _norm(model.final_norm)
         self._head = self._matrix(model.head.weight)
         self._eps, self._shape = config.norm_eps, (config.hidden_size,)
@@ -82,10 +87,10 @@ class RowsDecoder:
             tokens: of rows 0, 1, …, a few of each or none.
         """
         plan = _RowsPlan(tokens, cache, self._query_shape)
-        x_NC = self._tokens.index_select(0, plan.ids_N) + self._positions.index_select(0, plan.positions_N)
+        x_NC, rotation = self._embed(plan.ids_N, plan.positions_N)
         for layer, (keys_XTD, values_XTD) in zip(self._layers, cache.heads(len(tokens))):
             h_NC = torch.layer_norm(x_NC, self._shape, *layer.norm_1, self._eps)
-            qkv_N = torch.addmm(layer.qkv[1], h_NC, layer.qkv[0])
+            qkv_N = self._rotate(torch.addmm(layer.qkv[1], h_NC, layer.qkv[0]), rotation)
             keys_XTD.flatten(0, 1).index_copy_(0, plan.places_M, qkv_N[:, self._width : self._kv_end].reshape(plan.per_head))
             values_XTD.flatten(0, 1).index_copy_(0, plan.places_M, qkv_N[:, self._kv_end :].reshape(plan.per_head))
             q_XQD = plan.queries(qkv_N[:, : self._width])
@@ -100,25 +105,37 @@ class RowsDecoder:
     def read(self, ids: Sequence[int], cache: RowsCache, row: int) -> Tensor:
         """Add a prompt, or a part of it, to one row and return the scores [V] of what follows its last token."""
         begin, end = cache.lengths[row], cache.lengths[row] + len(ids)
-        T, (K, G, D) = len(ids), self._query_shape
-        mask_TS = torch.ones(T, end, dtype=torch.bool, device=self._head.device).tril(begin) if begin else None
-        x_TC = self._tokens.index_select(0, torch.tensor(ids, device=self._head.device)) + self._positions[begin:end]
+        T, (K, G, D), device = len(ids), self._query_shape, self._head.device
+        x_TC, rotation = self._embed(torch.tensor(ids, device=device), torch.arange(begin, end, device=device))
         for layer, keys_KTD, values_KTD in zip(self._layers, cache.keys_LBKTD[:, row], cache.values_LBKTD[:, row]):
             h_TC = torch.layer_norm(x_TC, self._shape, *layer.norm_1, self._eps)
-            qkv_T = torch.addmm(layer.qkv[1], h_TC, layer.qkv[0])
-            keys_KTD[:, begin:end] = qkv_T[:, self._width : self._kv_end].view(T, K, D).transpose(0, 1)
-            values_KTD[:, begin:end] = qkv_T[:, self._kv_end :].view(T, K, D).transpose(0, 1)
-            y_1HTD = F.scaled_dot_product_attention(
+            qkv_T = self._rotate(torch.addmm(layer.qkv[1], h_TC, layer.qkv[0]), rotation)
+            k_KTD = qkv_T[:, self._width : self._kv_end].view(T, K, D).transpose(0, 1)
+            v_KTD = qkv_T[:, self._kv_end :].view(T, K, D).transpose(0, 1)
+            y_1HTD = self._sight.attend(
                 qkv_T[:, : self._width].view(1, T, K * G, D).transpose(1, 2),
-                keys_KTD[None, :, :end].expand(1, K * G, -1, -1),  # one head serves all queries, or each has its own
-                values_KTD[None, :, :end].expand(1, K * G, -1, -1),
-                attn_mask=mask_TS,
-                is_causal=mask_TS is None,
+                cache.extend(keys_KTD, k_KTD, begin)[None],
+                cache.extend(values_KTD, v_KTD, begin)[None],
             )
             y_TC = y_1HTD[0].transpose(0, 1).reshape(T, -1)
             x_TC = self._feed_forward(layer, x_TC + torch.addmm(layer.out[1], y_TC, layer.out[0]))
         cache.set_length(row, end)
         return self._scores(x_TC[-1:])[0]
+
+    def _embed(self, ids_N: Tensor, positions_N: Tensor) -> tuple[Tensor, Rotation | None]:
+        """Return the stream at the beginning, and the rotation of the positions where they are not added to it."""
+        x_NC = self._tokens.index_select(0, ids_N)
+        if self._positions is not None:
+            return x_NC + self._positions.index_select(0, positions_N), None
+        rotation = Rotation.of(positions_N, self._query_shape[2], self._rope_theta).to(x_NC.dtype)
+        return x_NC, Rotation(rotation.cos[:, None], rotation.sin[:, None])
+
+    def _rotate(self, qkv_N: Tensor, rotation: Rotation | None) -> Tensor:
+        """Turn queries and keys, which stand before the values, to their positions."""
+        if rotation is None:
+            return qkv_N
+        turned_NHD = rotation.rotate(qkv_N[:, : self._kv_end].view(len(qkv_N), -1, self._query_shape[2]))
+        return torch.cat((turned_NHD.flatten(1), qkv_N[:, self._kv_end :]), dim=1)
 
     def _feed_forward(self, layer: _Layer, x_BC: Tensor) -> Tensor:
         h_BC = torch.layer_norm(x_BC, self._shape, *layer.norm_2, self._eps)
@@ -145,26 +162,44 @@ class _RowsPlan:
         counts_B = np.array([len(added) for added in tokens])
         lengths_B = np.array(cache.lengths[: len(tokens)])
         B, T = len(tokens), int(counts_B.max())
-        self.num_seen = int((lengths_B + counts_B).max())
+        assert cache.window is None or T <= RING_MARGIN
+        self._device, capacity = cache.keys_LBKTD.device, cache.capacity
+        self.num_seen = min(int((lengths_B + counts_B).max()), capacity)
         rows_N = np.repeat(np.arange(B), counts_B)
         offsets_N = np.arange(len(rows_N)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
         positions_N = lengths_B[rows_N] + offsets_N
-        places_NK = (rows_N[:, None] * K + np.arange(K)) * cache.capacity + positions_N[:, None]
-        self.ids_N = torch.from_numpy(np.array([token for added in tokens for token in added]))
-        self.positions_N, self.places_M = torch.from_numpy(positions_N), torch.from_numpy(places_NK.reshape(-1))
+        places_NK = (rows_N[:, None] * K + np.arange(K)) * capacity + positions_N[:, None] % capacity
+        self.ids_N = self._tensor(np.array([token for added in tokens for token in added]))
+        self.positions_N, self.places_M = self._tensor(positions_N), self._tensor(places_NK.reshape(-1))
         self.per_head = (len(rows_N) * K, D)
         self._shape, self._order = (B, T, K, G, D), (0, 2, 1, 3, 4)
         limits_BT = torch.from_numpy((lengths_B[:, None] + np.arange(T)).astype(np.float32))
         limits_XQ1 = limits_BT[:, None, :, None].expand(B, K, T, G).reshape(B * K, T * G, 1)
-        # 0 for what a query may see and a very low number for what comes after it: quicker than to compare and fill.
-        mask_XQS = torch.clamp((limits_XQ1 - torch.arange(self.num_seen, dtype=torch.float32)).mul_(1e30), max=0)
-        self.mask_XQS = mask_XQS.to(cache.keys_LBKTD.dtype)
+        mask_XQS = self._mask(limits_XQ1, lengths_B + counts_B, cache)
+        self.mask_XQS = mask_XQS.to(self._device, cache.keys_LBKTD.dtype)
         self._slots_N: Tensor | None = None
         if len(rows_N) < B * T:
             slots_N = rows_N * T + offsets_N
             filled_BT = np.zeros(B * T, dtype=np.int64)
             filled_BT[slots_N] = np.arange(len(rows_N))
-            self._slots_N, self._filled_BT = torch.from_numpy(slots_N), torch.from_numpy(filled_BT)
+            self._slots_N, self._filled_BT = self._tensor(slots_N), self._tensor(filled_BT)
+
+    def _tensor(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+    def _mask(self, limits_XQ1: Tensor, ends_B: NDArray[np.int64], cache: RowsCache) -> Tensor:
+        """Return 0 for what a query may see and a very low number for the rest: quicker than to compare and fill."""
+        if cache.window is None:
+            return torch.clamp((limits_XQ1 - torch.arange(self.num_seen, dtype=torch.float32)).mul_(1e30), max=0)
+        # A place of the ring has the last token that came to it; before the first one it has a number below 0.
+        newest_B1 = ends_B[:, None] - 1
+        held_BS = newest_B1 - (newest_B1 - np.arange(self.num_seen)) % cache.capacity
+        held_X1S = torch.from_numpy(held_BS.astype(np.float32)).repeat_interleave(limits_XQ1.size(0) // len(ends_B), 0)[
+            :, None
+        ]
+        distance_XQS = limits_XQ1 - held_X1S
+        is_seen = (distance_XQS >= 0) & (distance_XQS < cache.window) & (held_X1S >= 0)
+        return torch.where(is_seen, 0.0, -1e30)
 
     def queries(self, q_N: Tensor) -> Tensor:
         """[N, K·G·D] -> [X, Q, D]."""

@@ -191,9 +191,8 @@ class Scheduler:
         beside, shared = longest(others, prompt)
         saved, kept = self._kept.find(running.ids)
         most = len(running.ids) - 1
-        if saved is not None and kept > shared:
-            self._rows.load(row, saved, min(kept, most))
-        elif shared:
+        is_loaded = saved is not None and kept > shared and self._rows.load(row, saved, min(kept, most))
+        if shared and not is_loaded:
             self._rows.copy(beside, row, min(shared, most))
         self.counts.reused_tokens += self._rows.length(row)
 

@@ -1,38 +1,29 @@
-"""Where Hugging Face's names and ours meet: configuration, tensors and folders in the `gpt_bigcode` layout.
+"""Where Hugging Face's names and ours meet: which rows of which of our tensors each of theirs is.
 
-In multi-query mode `c_attn` holds all queries, then the key, then the value, as our `qkv_proj` does. In multi-head mode its
-rows are interleaved head by head (query, key, value of head 0, then of head 1 …), and are regrouped here. Matrices are
-(out, in), unlike GPT-2's. A tied head is not stored (FACTS E1, K 36).
+Three layouts. `gpt_bigcode` (SantaCoder, StarCoder): `c_attn` holds all queries, then the key, then the value, as our
+`qkv_proj` does; in multi-head mode its rows are interleaved head by head (query, key, value of head 0, then of head 1 …) and
+are regrouped here. `starcoder2`: queries, keys and values in three matrices, which ours holds one below the other. In both,
+matrices are (out, in), and a tied head is not stored (FACTS E1, E2, K 36). The first release of SantaCoder, `gpt2_mq`, is
+read only: its queries stand apart from key and value, and its matrices are (in, out) as GPT-2's.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from stackwright.errors import CheckpointError
-from stackwright.files import sync_file, write_json
 from stackwright.model.config import ModelConfig
 from stackwright.model.transformer import Transformer
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-GENERATION_FILE = "generation_config.json"
-MODEL_TYPE = "gpt_bigcode"
-
-_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+Layout = Literal["gpt_bigcode", "starcoder2", "gpt2_mq"]
 
 # Our names within a block -> theirs.
-_BLOCK_NAMES = {
+_GPT_BLOCK = {
     "attention_norm": "ln_1",
     "attention.qkv_proj": "attn.c_attn",
     "attention.out_proj": "attn.c_proj",
@@ -40,204 +31,119 @@ _BLOCK_NAMES = {
     "feed_forward.up_proj": "mlp.c_fc",
     "feed_forward.down_proj": "mlp.c_proj",
 }
-_TOP_NAMES = {
+_GPT_TOP = {
     "token_embedding": "transformer.wte",
     "position_embedding": "transformer.wpe",
     "final_norm": "transformer.ln_f",
     "head": "lm_head",
 }
+_STARCODER2_BLOCK = {
+    "attention_norm": "input_layernorm",
+    "attention.out_proj": "self_attn.o_proj",
+    "feed_forward_norm": "post_attention_layernorm",
+    "feed_forward.up_proj": "mlp.c_fc",
+    "feed_forward.down_proj": "mlp.c_proj",
+}
+_STARCODER2_TOP = {"token_embedding": "model.embed_tokens", "final_norm": "model.norm", "head": "lm_head"}
+
+IGNORED_TENSORS = re.compile(r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$")
+"""Buffers of old versions of the library, masks and frequencies, which the code makes itself."""
 
 
-def hub_name(name: str) -> str:
-    """Return Hugging Face's name of one of our tensors."""
-    module, _, kind = name.rpartition(".")
-    if module in _TOP_NAMES:
-        return f"{_TOP_NAMES[module]}.{kind}"
-    _, layer, rest = module.split(".", 2)
-    return f"transformer.h.{layer}.{_BLOCK_NAMES[rest]}.{kind}"
+@dataclass(frozen=True)
+class HubTensor:
+    """One tensor of a Hugging Face file.
 
-
-def _is_interleaved(config: ModelConfig, name: str) -> bool:
-    return ".qkv_proj." in name and config.num_kv_heads == config.num_heads and config.num_heads > 1
-
-
-def _interleave(tensor: Tensor, config: ModelConfig) -> Tensor:
-    """Regroup rows from all q, all k, all v to q, k, v of each head."""
-    rest = tensor.shape[1:]
-    return tensor.view(3, config.num_heads, config.head_dim, *rest).transpose(0, 1).reshape(-1, *rest)
-
-
-def _group(tensor: Tensor, config: ModelConfig) -> Tensor:
-    """Undo `_interleave`."""
-    rest = tensor.shape[1:]
-    return tensor.view(config.num_heads, 3, config.head_dim, *rest).transpose(0, 1).reshape(-1, *rest)
-
-
-def to_hub_tensors(model: Transformer) -> dict[str, Tensor]:
-    """Return the model's tensors under Hugging Face's names; a tied head is left out."""
-    config = model.config
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if name == "head.weight" and config.tied_embeddings:
-            continue
-        value = tensor.detach()
-        tensors[hub_name(name)] = (_interleave(value, config) if _is_interleaved(config, name) else value).contiguous()
-    return tensors
-
-
-def from_hub_tensors(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Return a state dict of ours from Hugging Face's tensors.
-
-    Raises:
-        CheckpointError: a tensor is missing, of another shape, or unknown; `where` names the file in the message.
+    Attributes:
+        name, shape: as stored.
+        ours: the name of our tensor, of which it is the rows from `first` to `end`.
+        heads: (heads, head size) where its rows are interleaved by heads, else None.
+        is_transposed: whether it is stored as (in, out).
     """
+
+    name: str
+    shape: tuple[int, ...]
+    ours: str
+    first: int
+    end: int
+    heads: tuple[int, int] | None = None
+    is_transposed: bool = False
+
+    def to_ours(self, stored: Tensor) -> Tensor:
+        """Return the rows of our tensor."""
+        if self.is_transposed:
+            return stored.t()
+        if self.heads is None:
+            return stored
+        num_heads, head_dim = self.heads
+        rest = stored.shape[1:]
+        return stored.view(num_heads, 3, head_dim, *rest).transpose(0, 1).reshape(-1, *rest)
+
+    def from_ours(self, tensor: Tensor) -> Tensor:
+        """Return what is stored, from our whole tensor."""
+        rows = tensor[self.first : self.end]
+        if self.is_transposed:
+            return rows.t().contiguous()
+        if self.heads is None:
+            return rows
+        num_heads, head_dim = self.heads
+        rest = rows.shape[1:]
+        return rows.view(3, num_heads, head_dim, *rest).transpose(0, 1).reshape(-1, *rest)
+
+
+def layout_of(config: ModelConfig) -> Layout:
+    """Return the layout in which a model is written."""
+    return "gpt_bigcode" if config.positions == "learned" else "starcoder2"
+
+
+def our_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of our tensors; a tied head is not among them."""
     with torch.device("meta"):
-        expected = Transformer(config).state_dict()
-    state: dict[str, Tensor] = {}
-    left = set(tensors)
-    for name, shape in ((name, tensor.shape) for name, tensor in expected.items()):
-        theirs = hub_name(name)
-        if name == "head.weight" and config.tied_embeddings:
-            left.discard(theirs)
-            continue
-        if theirs not in tensors:
-            raise CheckpointError(f"{where} lacks the tensor {theirs}", "give a complete gpt_bigcode checkpoint")
-        tensor = tensors[theirs]
-        if tensor.shape != shape:
-            raise CheckpointError(
-                f"tensor {theirs} of {where} has shape {tuple(tensor.shape)}, config.json asks for {tuple(shape)}",
-                "use the configuration that belongs to the weights",
-            )
-        left.discard(theirs)
-        state[name] = _group(tensor, config) if _is_interleaved(config, name) else tensor
-    # Buffers of old versions of the library: masks, which the code makes itself.
-    left = {name for name in left if not name.endswith((".attn.bias", ".attn.masked_bias"))}
-    if left:
-        raise CheckpointError(f"{where} holds a tensor that the model does not have: {min(left)}", "check its model_type")
-    if config.tied_embeddings:
-        state["head.weight"] = state["token_embedding.weight"]
-    return state
-
-
-def to_hub_config(config: ModelConfig, eot_id: int, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """Return `config.json` as transformers writes it."""
+        state = Transformer(config).state_dict()
     return {
-        "activation_function": "gelu_pytorch_tanh",
-        "architectures": ["GPTBigCodeForCausalLM"],
-        "attention_softmax_in_fp32": True,
-        "attn_pdrop": config.dropout,
-        "bos_token_id": eot_id,
-        "dtype": str(dtype).removeprefix("torch."),
-        "embd_pdrop": config.dropout,
-        "eos_token_id": eot_id,
-        "initializer_range": config.init_std,
-        "layer_norm_epsilon": config.norm_eps,
-        "model_type": MODEL_TYPE,
-        "multi_query": config.num_kv_heads == 1,
-        "n_embd": config.hidden_size,
-        "n_head": config.num_heads,
-        "n_inner": config.intermediate_size,
-        "n_layer": config.num_layers,
-        "n_positions": config.max_seq_len,
-        "resid_pdrop": config.dropout,
-        "scale_attention_softmax_in_fp32": True,
-        "scale_attn_weights": True,
-        "tie_word_embeddings": config.tied_embeddings,
-        "use_cache": True,
-        "vocab_size": config.vocab_size,
+        name: tuple(tensor.shape) for name, tensor in state.items() if name != "head.weight" or not config.tied_embeddings
     }
 
 
-def from_hub_config(value: Mapping[str, Any], where: str = CONFIG_FILE) -> ModelConfig:
-    """Return our configuration from `config.json`.
+def hub_tensors(config: ModelConfig, layout: Layout) -> list[HubTensor]:
+    """Return all tensors of a model as they are stored, in the order of ours."""
+    return [entry for name, shape in our_shapes(config).items() for entry in _stored(name, shape, config, layout)]
 
-    Raises:
-        CheckpointError: another architecture, or a setting that the model here does not have.
-    """
-    if value.get("model_type") != MODEL_TYPE:
-        raise CheckpointError(f"{where} is of model_type {value.get('model_type')!r}", f"give a {MODEL_TYPE} model")
-    activation = value.get("activation_function", "gelu_pytorch_tanh")
-    if activation not in ("gelu_pytorch_tanh", "gelu_new") or value.get("scale_attn_weights", True) is not True:
-        raise CheckpointError(
-            f"{where} asks for activation {activation!r} or unscaled attention", "only GELU(tanh) is known"
+
+def _stored(name: str, shape: tuple[int, ...], config: ModelConfig, layout: Layout) -> Iterator[HubTensor]:
+    module, _, kind = name.rpartition(".")
+    if module.endswith("attention.qkv_proj"):
+        yield from _stored_qkv(name, shape, config, layout)
+        return
+    theirs = f"{_hub_module(module, layout)}.{kind}"
+    is_transposed = layout == "gpt2_mq" and module.startswith("blocks.") and len(shape) == 2
+    yield HubTensor(theirs, shape[::-1] if is_transposed else shape, name, 0, shape[0], is_transposed=is_transposed)
+
+
+def _hub_module(module: str, layout: Layout) -> str:
+    top, block = (_STARCODER2_TOP, _STARCODER2_BLOCK) if layout == "starcoder2" else (_GPT_TOP, _GPT_BLOCK)
+    if module in top:
+        return top[module]
+    _, number, rest = module.split(".", 2)
+    return f"{'model.layers' if layout == 'starcoder2' else 'transformer.h'}.{number}.{block[rest]}"
+
+
+def _stored_qkv(name: str, shape: tuple[int, ...], config: ModelConfig, layout: Layout) -> Iterator[HubTensor]:
+    number, kind, rest = name.split(".")[1], name.rpartition(".")[2], shape[1:]
+    queries, keys = config.hidden_size, config.hidden_size + config.kv_size
+    if layout == "gpt_bigcode":
+        is_interleaved = 1 < config.num_heads == config.num_kv_heads
+        heads = (config.num_heads, config.head_dim) if is_interleaved else None
+        yield HubTensor(f"transformer.h.{number}.attn.c_attn.{kind}", shape, name, 0, shape[0], heads)
+        return
+    if layout == "starcoder2":
+        prefix, parts = f"model.layers.{number}.self_attn", {"q_proj": (0, queries), "k_proj": (queries, keys)}
+        parts["v_proj"] = (keys, shape[0])
+    else:
+        prefix, parts = f"transformer.h.{number}.attn", {"q_attn": (0, queries), "kv_attn": (queries, shape[0])}
+    is_transposed = layout == "gpt2_mq" and len(shape) == 2
+    for part, (first, end) in parts.items():
+        stored = (end - first, *rest)
+        yield HubTensor(
+            f"{prefix}.{part}.{kind}", stored[::-1] if is_transposed else stored, name, first, end, None, is_transposed
         )
-    try:
-        width, heads = int(value["n_embd"]), int(value["n_head"])
-        return ModelConfig(
-            vocab_size=int(value["vocab_size"]),
-            hidden_size=width,
-            num_layers=int(value["n_layer"]),
-            num_heads=heads,
-            num_kv_heads=1 if value.get("multi_query", True) else heads,
-            intermediate_size=int(value.get("n_inner") or 4 * width),
-            max_seq_len=int(value["n_positions"]),
-            norm_eps=float(value.get("layer_norm_epsilon", 1e-5)),
-            dropout=float(value.get("resid_pdrop", 0.1)),
-            init_std=float(value.get("initializer_range", 0.02)),
-            tied_embeddings=bool(value.get("tie_word_embeddings", True)),
-        )
-    except KeyError as error:
-        raise CheckpointError(f"{where} lacks {error}", "give a complete gpt_bigcode configuration") from error
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{where} holds a value of a wrong type ({error})", "mend it") from error
-
-
-def save_model_folder(folder: Path, model: Transformer, eot_id: int, dtype: torch.dtype = torch.float32) -> None:
-    """Write configuration, weights and generation defaults, synced. The caller makes the folder appear as a whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG_FILE, to_hub_config(model.config, eot_id, dtype))
-    write_json(folder / GENERATION_FILE, {"bos_token_id": eot_id, "eos_token_id": eot_id, "pad_token_id": eot_id})
-    tensors = {name: tensor.to(dtype) for name, tensor in to_hub_tensors(model).items()}
-    save_tensors(folder / WEIGHTS_FILE, tensors)
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors durably. Raises `OSError` for what the system refuses, which the library wraps in a type of its own."""
-    try:
-        save_file(dict(tensors), path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        if number := _SYSTEM_ERROR.search(str(error)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-        raise
-    sync_file(path)
-
-
-def load_model_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
-    """Load a `gpt_bigcode` folder, in evaluation mode.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or the weights are pickled: those are never opened.
-    """
-    config = from_hub_config(_read_config(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-        if pickled:
-            raise CheckpointError(
-                f"{folder / pickled[0]} is a pickle, which can run code when it is opened",
-                f"convert it to {WEIGHTS_FILE} where it came from",
-            )
-        raise CheckpointError(f"{folder} has no {WEIGHTS_FILE}", "give a complete model folder")
-    try:
-        with safe_open(weights, framework="pt", device=device) as file:
-            tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise CheckpointError(f"{weights} is damaged ({error})", "copy or train it again") from error
-    with torch.device("meta"):
-        model = Transformer(config)
-    model.load_state_dict(from_hub_tensors(config, tensors, str(weights)), assign=True)
-    if config.tied_embeddings:
-        model.head.weight = model.token_embedding.weight
-    return model.eval()
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path.parent} has no {path.name}", "give a model folder in the Hugging Face layout")
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error})", "copy the folder again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is not a JSON object", "copy the folder again")
-    return value

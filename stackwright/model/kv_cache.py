@@ -1,7 +1,11 @@
 """Keys and values of the tokens that a model has seen, so that the next token costs one token's work.
 
-Memory is taken once, for the whole context. With multi-query attention there is one key-value head, which is what makes
-the cache of a long context or a large batch fit (FACTS I2: 12,288 bytes a token for SantaCoder instead of 196,608).
+With multi-query attention there is one key-value head, which is what makes the cache of a long context or a large batch fit
+(FACTS I2: 12,288 bytes a token for SantaCoder instead of 196,608). With a sliding window only the last tokens are ever seen
+again: the cache is a ring, in which a token takes the place of the one that nobody sees any more (FACTS I2: of 16,384 tokens
+of StarCoder2 no more than 4,096 need be kept).
+
+Letters: L layers, B rows, K key-value heads, T tokens or places, D head size, X heads of all rows.
 """
 
 from __future__ import annotations
@@ -14,57 +18,23 @@ from torch import Tensor
 
 from stackwright.model.config import ModelConfig
 
-
-class KVCache:
-    """Preallocated keys and values of every layer; `length` tokens are filled.
-
-    Args:
-        capacity: tokens it can hold; the model's context when not given.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        batch_size: int = 1,
-        capacity: int | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.capacity = min(capacity or config.max_seq_len, config.max_seq_len)
-        shape = (config.num_layers, batch_size, config.num_kv_heads, self.capacity, config.head_dim)
-        self.keys_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
-        self.values_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
-        self.length = 0
-
-    def extend(self, layer: int, keys_BKTD: Tensor, values_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new tokens of one layer and return all its keys and values, the new ones included.
-
-        `length` moves only with `advance`, when every layer has stored the same tokens.
-        """
-        end = self.length + keys_BKTD.size(2)
-        self.keys_LBKTD[layer, :, :, self.length : end] = keys_BKTD
-        self.values_LBKTD[layer, :, :, self.length : end] = values_BKTD
-        return self.keys_LBKTD[layer, :, :, :end], self.values_LBKTD[layer, :, :, :end]
-
-    def advance(self, num_tokens: int) -> None:
-        self.length += num_tokens
-
-    def truncate(self, length: int) -> None:
-        """Forget all tokens but the first `length`."""
-        assert 0 <= length <= self.length
-        self.length = length
+RING_MARGIN = 256
+"""Places of a ring beyond the window. So many tokens can be added in one step, the first of which still sees its whole
+window, and so many forgotten again, as wrong guesses are."""
 
 
 @dataclass(frozen=True)
 class SavedTokens:
-    """Keys and values of one sequence, apart from any cache: [L, K, T, D] each."""
+    """Keys and values of one sequence, apart from any cache: [L, K, T, D] each, of the tokens from number `first` on."""
 
     keys_LKTD: Tensor
     values_LKTD: Tensor
+    first: int = 0
 
     @property
     def num_tokens(self) -> int:
-        return self.keys_LKTD.size(2)
+        """Tokens of the sequence, those before `first` included."""
+        return self.first + self.keys_LKTD.size(2)
 
     @property
     def num_bytes(self) -> int:
@@ -74,7 +44,8 @@ class SavedTokens:
 class RowsCache:
     """Keys and values of several sequences of different lengths, one a row.
 
-    All rows have room for `capacity` tokens; `reserve` makes it more, twice as much at least, up to the context.
+    All rows have room for `capacity` tokens; `reserve` makes it more, twice as much at least, up to the context or, with a
+    sliding window, to a ring of the window and a margin. Token p of a sequence stands at place p mod capacity.
     """
 
     def __init__(
@@ -85,11 +56,13 @@ class RowsCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.most = config.max_seq_len
+        self.window = config.window
+        self.most = config.max_seq_len if self.window is None else min(config.max_seq_len, self.window + RING_MARGIN)
         shape = (config.num_layers, num_rows, config.num_kv_heads, min(capacity, self.most), config.head_dim)
         self.keys_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
         self.values_LBKTD = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * num_rows
+        self._written = [0] * num_rows  # tokens that a row has had at most: later ones took the places of earlier ones
         self._heads: tuple[int, list[tuple[Tensor, Tensor]]] = (0, [])
 
     @property
@@ -97,7 +70,8 @@ class RowsCache:
         return self.keys_LBKTD.size(3)
 
     def reserve(self, capacity: int) -> None:
-        """Make room for `capacity` tokens a row."""
+        """Make room for `capacity` tokens a row, as far as they have to be kept."""
+        capacity = min(capacity, self.most)
         if capacity > self.capacity:
             more = min(self.most, max(capacity, 2 * self.capacity)) - self.capacity
             self.keys_LBKTD = F.pad(self.keys_LBKTD, (0, 0, 0, more))
@@ -111,25 +85,68 @@ class RowsCache:
             self._heads = (num_rows, [(keys.flatten(0, 1), values.flatten(0, 1)) for keys, values in layers])
         return self._heads[1]
 
+    def extend(self, stored_KTD: Tensor, new_KTD: Tensor, begin: int) -> Tensor:
+        """Add tokens of a sequence, from number `begin` on, to keys or values of its row in one layer.
+
+        Returns:
+            What the new tokens see of before, and they themselves, in order.
+        """
+        end = begin + new_KTD.size(1)
+        if self.window is None:
+            stored_KTD[:, begin:end] = new_KTD
+            return stored_KTD[:, :end]
+        before_KSD = stored_KTD.index_select(1, self.places(self.first_seen(begin), begin))
+        kept = min(end - begin, self.capacity)  # of more tokens than a ring has places, the last ones
+        stored_KTD.index_copy_(1, self.places(end - kept, end), new_KTD[:, -kept:])
+        return torch.cat((before_KSD, new_KTD), dim=1)
+
+    def places(self, first: int, end: int) -> Tensor:
+        """Return where the tokens from `first` to `end` of a sequence stand."""
+        return torch.arange(first, end, device=self.keys_LBKTD.device) % self.capacity
+
+    def first_seen(self, length: int) -> int:
+        """Return the first token that the one after `length` tokens still sees."""
+        return 0 if self.window is None else max(0, length - self.window + 1)
+
+    def holds(self, row: int, length: int) -> bool:
+        """Whether a row still has what a sequence of its first `length` tokens needs to go on."""
+        return length <= self.lengths[row] and self._first_held(row) <= self.first_seen(length)
+
+    def _first_held(self, row: int) -> int:
+        return max(0, self._written[row] - self.capacity)
+
     def set_length(self, row: int, length: int) -> None:
-        assert 0 <= length <= self.capacity
+        """Say how many tokens a row has: more after keys and values were written, or fewer that it `holds`."""
+        assert length > self.lengths[row] or self.holds(row, length) or length == 0
         self.lengths[row] = length
+        self._written[row] = 0 if length == 0 else max(self._written[row], length)
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Give a row the first `length` tokens of another."""
-        assert length <= self.lengths[source]
+        """Give a row the first `length` tokens of another, which `holds` them."""
+        assert self.holds(source, length)
+        used = min(self._written[source], self.capacity) if self._first_held(source) else length
         for tensor in (self.keys_LBKTD, self.values_LBKTD):
-            tensor[:, target, :, :length] = tensor[:, source, :, :length]
+            tensor[:, target, :, :used] = tensor[:, source, :, :used]
         self.lengths[target] = length
+        self._written[target] = self._written[source] if self._first_held(source) else length
 
     def save(self, row: int) -> SavedTokens:
-        """Return a copy of a row's tokens."""
-        length = self.lengths[row]
-        return SavedTokens(*(tensor[:, row, :, :length].clone() for tensor in (self.keys_LBKTD, self.values_LBKTD)))
+        """Return a copy of a row's tokens, as far as they are held."""
+        first = min(self._first_held(row), self.lengths[row])
+        places_T = self.places(first, self.lengths[row])
+        keys, values = (tensor[:, row].index_select(2, places_T) for tensor in (self.keys_LBKTD, self.values_LBKTD))
+        return SavedTokens(keys, values, first)
+
+    def can_load(self, saved: SavedTokens, length: int) -> bool:
+        """Whether what was saved is enough for its first `length` tokens to go on."""
+        return length <= saved.num_tokens and saved.first <= self.first_seen(length)
 
     def load(self, row: int, saved: SavedTokens, length: int) -> None:
-        """Give a row the first `length` tokens that were saved."""
-        assert length <= saved.num_tokens
-        self.keys_LBKTD[:, row, :, :length] = saved.keys_LKTD[:, :, :length]
-        self.values_LBKTD[:, row, :, :length] = saved.values_LKTD[:, :, :length]
+        """Give a row the first `length` tokens that were saved, which it `can_load`."""
+        assert self.can_load(saved, length)
+        first = max(saved.first, length - self.capacity)
+        places_T, chosen = self.places(first, length), slice(first - saved.first, length - saved.first)
+        self.keys_LBKTD[:, row].index_copy_(2, places_T, saved.keys_LKTD[:, :, chosen])
+        self.values_LBKTD[:, row].index_copy_(2, places_T, saved.values_LKTD[:, :, chosen])
         self.lengths[row] = length
+        self._written[row] = max(length, first + self.capacity if first else 0)

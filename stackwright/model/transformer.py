@@ -1,9 +1,9 @@
 """The decoder: token ids in, a score for every next token out.
 
-One pre-norm transformer (GPT-2's arrangement) covers the family: each block adds attention and a two-layer feed-forward to
-the stream, LayerNorm before each, learned positions, GELU in its tanh form, biases everywhere but in the head, and a head
-that shares the embedding's weights. What varies is in `ModelConfig`; nothing here asks for a model's name, and nothing here
-knows about training or files.
+One pre-norm transformer (GPT-2's arrangement) covers both families: each block adds attention and a two-layer feed-forward
+to the stream, LayerNorm before each, GELU in its tanh form, biases everywhere but in the head. What varies is in
+`ModelConfig`: positions learned and added once, or rotated into queries and keys; heads that share keys; a sliding window; a
+head that shares the embedding's weights. Nothing here asks for a model's name or knows about training or files.
 
 Letters: B batch, T tokens, C width, F feed-forward width, V vocabulary (padded).
 """
@@ -13,10 +13,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stackwright.model.attention import CausalSelfAttention
 from stackwright.model.config import ModelConfig
-from stackwright.model.kv_cache import KVCache
+from stackwright.model.masks import SdpaSight, Sight
+from stackwright.model.rotary import Rotation
 
 
 class FeedForward(nn.Module):
@@ -36,28 +38,35 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: attention, then feed-forward, each added to the stream."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
-        self.attention = CausalSelfAttention(config, layer)
+        self.attention = CausalSelfAttention(config)
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x_BTC: Tensor, cache: KVCache | None = None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cache)
+    def forward(self, x_BTC: Tensor, sight: Sight, rotation: Rotation | None = None) -> Tensor:
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), sight, rotation)
         added_BTC: Tensor = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
         return added_BTC
 
 
 class Transformer(nn.Module):
-    """A decoder of any size."""
+    """A decoder of any size.
+
+    Attributes:
+        recompute: whether training keeps only the stream between blocks and computes what is inside them again for the
+            gradients: a third more arithmetic for a fraction of the memory (activation checkpointing).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embedding = nn.Embedding(config.max_seq_len, config.hidden_size)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.max_seq_len, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tied_embeddings:
@@ -79,28 +88,34 @@ class Transformer(nn.Module):
                 into_stream = name.endswith(("out_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=residual_std if into_stream else std, generator=generator)
 
-    def hidden_states(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Return the normed stream [B, T, C], on which the head works. New tokens are added to the cache."""
-        past = 0 if cache is None else cache.length
-        T = tokens_BT.size(1)
-        assert past + T <= self.config.max_seq_len, f"{past} + {T} tokens exceed the context of {self.config.max_seq_len}"
-        positions_T = torch.arange(past, past + T, device=tokens_BT.device)
-        x_BTC = self.token_embedding(tokens_BT) + self.position_embedding(positions_T)
-        x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
+    def hidden_states(self, tokens_BT: Tensor, sight: Sight | None = None, positions_BT: Tensor | None = None) -> Tensor:
+        """Return the normed stream [B, T, C], on which the head works.
+
+        Args:
+            sight: what the tokens see; all before them within the model's window when not given.
+            positions_BT: the place of each token; counted from the beginning of the row when not given.
+        """
+        config, T = self.config, tokens_BT.size(1)
+        assert config.max_seq_len >= T, f"{T} tokens exceed the context of {config.max_seq_len}"
+        positions = torch.arange(T, device=tokens_BT.device) if positions_BT is None else positions_BT
+        x_BTC, rotation = self.token_embedding(tokens_BT), None
+        if config.positions == "learned":
+            x_BTC = x_BTC + self.position_embedding(positions)
+        else:
+            rotation = Rotation.of(positions, config.head_dim, config.rope_theta).to(x_BTC.dtype)
+        x_BTC = F.dropout(x_BTC, config.dropout, self.training)
+        sight = sight or SdpaSight(config.window)
         for block in self.blocks:
-            x_BTC = block(x_BTC, cache)
-        if cache is not None:
-            cache.advance(T)
+            if self.recompute and self.training:
+                x_BTC = checkpoint(block, x_BTC, sight, rotation, use_reentrant=False)
+            else:
+                x_BTC = block(x_BTC, sight, rotation)
         normed_BTC: Tensor = self.final_norm(x_BTC)
         return normed_BTC
 
-    def forward(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Return logits [B, T, V] of the token after each token.
-
-        Args:
-            tokens_BT: ids; with a cache, only those that are not in it yet.
-        """
-        logits_BTV: Tensor = self.head(self.hidden_states(tokens_BT, cache))
+    def forward(self, tokens_BT: Tensor, sight: Sight | None = None, positions_BT: Tensor | None = None) -> Tensor:
+        """Return logits [B, T, V] of the token after each token; arguments as for `hidden_states`."""
+        logits_BTV: Tensor = self.head(self.hidden_states(tokens_BT, sight, positions_BT))
         return logits_BTV
 
     @property

@@ -17,7 +17,7 @@ from stackwright import __version__
 from stackwright.artifact import Artifact
 from stackwright.engine import StageContext
 from stackwright.govern.proofs import contents_tree
-from stackwright.model.hub import load_model_folder
+from stackwright.model.hub_folder import load_model_folder
 from stackwright.release.cards import RunFacts, dataset_card, model_card
 from stackwright.release.dataset import write_dataset
 from stackwright.release.export import REVISIONS_FOLDER, checkpoint_folders, copy_model, write_revisions

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stackwright.errors import CheckpointError
 from stackwright.files import sync_file, sync_folder, write_json
-from stackwright.model.hub import load_model_folder, save_model_folder, save_tensors
+from stackwright.model.hub_folder import load_model_folder, save_model_folder, save_tensors
 from stackwright.model.transformer import Transformer
 
 STATE_FILE = "resume.json"

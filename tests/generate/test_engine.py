@@ -18,7 +18,7 @@ from stackwright.generate.infill import build_prompt
 from stackwright.generate.load import find_model_folder, load_model
 from stackwright.generate.sampling import Sampler, SamplingSettings, filter_top_k, filter_top_p
 from stackwright.generate.stream import TextStream
-from stackwright.model.hub import save_model_folder
+from stackwright.model.hub_folder import save_model_folder
 from stackwright.tokenizer.special_tokens import FimIds
 from tests.fakes import ByteTokenizer, ScriptedBackend
 from tests.model.test_transformer import SHAPES, random_model

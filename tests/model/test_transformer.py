@@ -1,4 +1,4 @@
-"""The decoder agrees with transformers' GPTBigCode, with itself through the cache, and with the published sizes."""
+"""The decoder: folders in and out, the published sizes, the first weights."""
 
 from __future__ import annotations
 
@@ -8,53 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForCausalLM, GPTBigCodeConfig, GPTBigCodeForCausalLM
+from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from stackwright.errors import CheckpointError
 from stackwright.model.config import ModelConfig
-from stackwright.model.hub import load_model_folder, save_model_folder, to_hub_tensors
-from stackwright.model.kv_cache import KVCache
+from stackwright.model.hub_folder import load_model_folder, save_model_folder, to_hub_tensors
 from stackwright.model.transformer import Transformer
 from stackwright.recipe import ModelSettings
-
-SHAPES = {
-    "multi-query": ModelConfig(97, 32, 2, 4, 1, 128, 48),
-    "multi-head": ModelConfig(97, 32, 2, 4, 4, 128, 48),
-    "one head": ModelConfig(61, 24, 1, 1, 1, 40, 32),
-    "odd": ModelConfig(131, 42, 3, 3, 1, 70, 40, norm_eps=1e-3),
-    "untied": ModelConfig(97, 32, 2, 2, 1, 128, 48, tied_embeddings=False),
-}
-
-
-def random_model(config: ModelConfig, seed: int = 0) -> Transformer:
-    """Return a model in which every parameter matters: biases and norms are random too."""
-    generator = torch.Generator().manual_seed(seed)
-    model = Transformer(config)
-    model.init_weights(generator)
-    for parameter in model.parameters():
-        if parameter.dim() == 1:
-            nn.init.normal_(parameter, mean=0.5, std=0.3, generator=generator)
-    return model.eval()
-
-
-def random_ids(config: ModelConfig, batch: int, length: int, seed: int = 1) -> torch.Tensor:
-    return torch.randint(0, config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(seed))
+from tests.model.shapes import SHAPES, random_ids, random_model
 
 
 @pytest.fixture(params=SHAPES, ids=str)
 def config(request: pytest.FixtureRequest) -> ModelConfig:
     return SHAPES[request.param]
-
-
-@torch.inference_mode()
-def test_logits_equal_those_of_transformers(config: ModelConfig, tmp_path: Path) -> None:
-    model = random_model(config)
-    save_model_folder(tmp_path, model, eot_id=0)
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
-    assert isinstance(theirs, GPTBigCodeForCausalLM)
-    ids = random_ids(config, 3, config.max_seq_len)
-    assert torch.allclose(model(ids), theirs(ids).logits, atol=1e-4)
-    assert sum(parameter.numel() for parameter in theirs.parameters()) == config.num_parameters()
 
 
 @pytest.mark.parametrize("multi_query", [True, False])
@@ -82,26 +48,6 @@ def test_a_saved_model_comes_back_bit_for_bit(config: ModelConfig, tmp_path: Pat
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
     assert (loaded.head.weight is loaded.token_embedding.weight) == config.tied_embeddings
-
-
-@pytest.mark.parametrize("pieces", [[20, 1, 1, 1], [1] * 23, [7, 9, 7], [23]])
-@torch.inference_mode()
-def test_cached_forward_equals_the_full_one(config: ModelConfig, pieces: list[int]) -> None:
-    model = random_model(config)
-    ids = random_ids(config, 2, sum(pieces))
-    cache = KVCache(config, batch_size=2)
-    logits = torch.cat([model(piece, cache) for piece in ids.split(pieces, dim=1)], dim=1)
-    assert torch.allclose(logits, model(ids), atol=1e-5)
-    assert cache.length == sum(pieces)
-
-
-@torch.inference_mode()
-def test_a_truncated_cache_goes_on_from_there(config: ModelConfig) -> None:
-    model = random_model(config)
-    ids, cache = random_ids(config, 1, 20), KVCache(config)
-    model(ids[:, :15], cache)
-    cache.truncate(10)
-    assert torch.allclose(model(ids[:, 10:], cache), model(ids)[:, 10:], atol=1e-5)
 
 
 @torch.inference_mode()
@@ -200,9 +146,9 @@ def test_pickles_damage_and_other_architectures_are_refused(folder: Path) -> Non
     with pytest.raises(CheckpointError, match=r"pytest_model.bin is a pickle, which can run code"):
         load_model_folder(folder)
     for text, message in [
-        ('{"model_type": "llama"}', r"is of model_type 'llama'; give a gpt_bigcode model"),
+        ('{"model_type": "llama"}', r"is of model_type 'llama'; give a gpt_bigcode or starcoder2 model"),
         ('{"model_type": "gpt_bigcode"}', r"lacks 'n_embd'"),
-        ('{"model_type": "gpt_bigcode", "activation_function": "relu"}', r"asks for activation 'relu'"),
+        ('{"model_type": "gpt_bigcode", "activation_function": "relu"}', r'asks for activation_function "relu"'),
         ('{"model_type": "gpt_bigcode", "n_embd": "x", "n_head": 1}', r"value of a wrong type"),
         ("{", "is not JSON"),
         ("[]", "is not a JSON object"),
