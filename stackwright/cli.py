@@ -20,6 +20,7 @@ import typer
 
 from stackwright import __version__
 from stackwright.cli_errors import one_line_errors
+from stackwright.cli_export import export_command
 from stackwright.cli_optout import optout
 from stackwright.cli_output import print_json
 from stackwright.cli_serve import serve_command
@@ -39,6 +40,7 @@ app = typer.Typer(
 
 app.add_typer(optout)
 app.command("serve")(serve_command)
+app.command("export")(export_command)
 
 
 def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:
@@ -248,7 +250,7 @@ def report_command(
 @app.command("generate")
 @one_line_errors
 def generate_command(
-    model: Annotated[str, typer.Argument(help="A run, a checkpoint, a release, or a gpt_bigcode folder.")],
+    model: Annotated[str, typer.Argument(help="A run, a checkpoint, a release, a model folder, or OWNER/NAME.")],
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads standard input.")] = "",
     suffix: Annotated[str | None, typer.Option(help="Text after the gap: fills in between prompt and suffix.")] = None,
     max_new_tokens: Annotated[
@@ -259,6 +261,7 @@ def generate_command(
     top_k: Annotated[int | None, typer.Option(help="Sample from this many of the likeliest tokens.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Stop before this text; may be repeated.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Checkpoint of a release, or revision in the hub cache.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the completion and its facts as JSON.")] = False,
 ) -> None:
     r"""Continue a prompt, or fill the gap before `--suffix`, printing the text as it comes.
@@ -272,7 +275,7 @@ def generate_command(
 
     text = sys.stdin.read() if prompt == "-" else prompt
     settings = SamplingSettings(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, stop=tuple(stop or ()))
-    loaded = load_model(model)
+    loaded = load_model(model, revision)
     context = loaded.backend.max_seq_len
     settings = replace(settings, max_new_tokens=max_new_tokens or min(settings.max_new_tokens, context // 2))
     prompt_ids = build_prompt(loaded.tokenizer, text, suffix, context - settings.max_new_tokens)

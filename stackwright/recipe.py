@@ -147,6 +147,10 @@ class DataSettings(Section):
     mask_fim_padding: bool = Field(
         True, description="leave padding made by fill-in-the-middle out of the loss (published systems keep it in)"
     )
+    document_mask: bool = Field(
+        False,
+        description="a token sees only its own document, in which positions begin anew (published systems pack without)",
+    )
 
 
 class ModelSettings(Section):
@@ -228,6 +232,13 @@ class TrainSettings(Section):
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile; auto takes it only where a compiler is there and the benchmark says it pays"
+    )
+    attention: Literal["auto", "sdpa", "flex"] = Field(
+        "auto",
+        description="how attention is computed; auto takes FlexAttention on a GPU where a window or documents narrow it",
+    )
+    recompute: bool = Field(
+        False, description="keep only the stream between blocks and compute the rest again for the gradients: less memory"
     )
     threads: PositiveInt | None = Field(None, description="CPU threads; the machine's cores when not set")
     eval_every: PositiveInt = Field(250, description="steps between validations")

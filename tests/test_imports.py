@@ -41,7 +41,7 @@ LAYERS = [
     ["serve"],  # its look-ups are answered by what `explain` answers with
     ["measure"],
     ["cli_errors", "cli_output", "sizes"],
-    ["cli_optout", "cli_serve"],
+    ["cli_export", "cli_optout", "cli_serve"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,4 +1,4 @@
-"""Open a model by what people have: a run, a checkpoint, a release, or any gpt_bigcode folder."""
+"""Open a model by what people have: a run, a checkpoint, a release, a folder of either family, a name in the hub cache."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stackwright.errors import CheckpointError, TargetError
 from stackwright.generate.backend import TorchBackend
+from stackwright.model.hub_cache import find_released, find_snapshot, hub_cache, is_hub_name
 from stackwright.model.hub_config import CONFIG_FILE
 from stackwright.model.hub_folder import load_model_folder
 from stackwright.model.transformer import Transformer
@@ -26,32 +27,39 @@ class LoadedModel:
     folder: Path
 
 
-def load_model(target: Path | str) -> LoadedModel:
+def load_model(target: Path | str, revision: str | None = None) -> LoadedModel:
     """Open a model.
 
     Args:
-        target: a run (its release, else its latest checkpoint, also of a training that is under way), or a folder in the
-            Hugging Face gpt_bigcode layout with its tokenizer.
+        target: a run (its release, else its latest checkpoint, also of a training that is under way), a folder in the
+            Hugging Face layout of either family with its tokenizer, or OWNER/NAME of a model in the local hub cache.
+        revision: of a released run or of a model by name: a checkpoint, branch, tag or commit.
 
     Raises:
-        TargetError: there is no such folder, or it holds no model.
+        TargetError: there is no such folder, or it holds no model or no such revision.
         CheckpointError: weights or tokenizer are damaged or do not belong together.
     """
-    folder = find_model_folder(Path(target))
+    folder = find_model_folder(target, revision)
     model = load_model_folder(folder)
-    tokenizer = _load_tokenizer(folder)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise CheckpointError(
-            f"the tokenizer of {folder} has {tokenizer.vocab_size} tokens, its model {model.config.vocab_size}",
-            "use the tokenizer that the model was trained with",
+    return LoadedModel(model, TorchBackend(model), load_tokenizer(folder, model.config.vocab_size), folder)
+
+
+def find_model_folder(target: Path | str, revision: str | None = None) -> Path:
+    """Return the folder that holds the weights meant by a run, checkpoint, release, model folder or name."""
+    path = Path(target)
+    if not path.is_dir():
+        if is_hub_name(str(target)) and (revision is not None or hub_cache().is_dir()):
+            return find_snapshot(str(target), revision or "main")
+        raise TargetError(
+            f"model {target} is not a folder",
+            "give a run, a checkpoint, a release, a model folder, or OWNER/NAME of a model in the hub cache",
         )
-    return LoadedModel(model, TorchBackend(model), tokenizer, folder)
+    if revision is not None:
+        return find_released(path / "release" if (path / "release").is_dir() else path, revision)
+    return _weights_in(path)
 
 
-def find_model_folder(target: Path) -> Path:
-    """Return the folder that holds the weights meant by a run, checkpoint, release or model folder."""
-    if not target.is_dir():
-        raise TargetError(f"model {target} is not a folder", "give a run, a checkpoint, a release or a gpt_bigcode folder")
+def _weights_in(target: Path) -> Path:
     if (target / CONFIG_FILE).is_file():
         return target
     if (target / "release" / CONFIG_FILE).is_file():
@@ -64,11 +72,31 @@ def find_model_folder(target: Path) -> Path:
     raise TargetError(f"{target} holds no model yet", "run `stackwright build`, or give a model folder")
 
 
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    """Open the tokenizer of a model folder; where it is not ours, the template is found among its tokens."""
+def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
+    """Open the tokenizer of a model folder; where it is not ours, the template is found among its tokens.
+
+    Args:
+        vocab_size: rows of the model's embedding.
+
+    Raises:
+        CheckpointError: it has more tokens than the model, or no sentinels.
+    """
+    tokenizer = _open_tokenizer(folder)
+    if tokenizer.vocab_size > vocab_size:
+        raise CheckpointError(
+            f"the tokenizer of {folder} has {tokenizer.vocab_size} tokens, its model {vocab_size}",
+            "use the tokenizer that the model was trained with",
+        )
+    return tokenizer
+
+
+def _open_tokenizer(folder: Path) -> Tokenizer:
     if (folder / TEMPLATE_FILE).is_file() or not (folder / TOKENIZER_FILE).is_file():
         return Tokenizer.load(folder)
-    names = {entry["content"] for entry in json.loads((folder / TOKENIZER_FILE).read_text("utf-8"))["added_tokens"]}
+    try:
+        names = {entry["content"] for entry in json.loads((folder / TOKENIZER_FILE).read_text("utf-8"))["added_tokens"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / TOKENIZER_FILE} is damaged ({error!r})", "copy the folder again") from error
     for spelling in ("hyphens", "underscores"):
         template = FimTemplate.of(spelling)
         if names.issuperset(template.tokens):

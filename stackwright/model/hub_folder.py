@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +87,10 @@ class HubFolder:
                 f"{shapes[name][0]} holds a tensor that the model does not have: {name}", "check its model_type"
             )
 
-    def read(self) -> Iterator[tuple[HubTensor, Tensor]]:
-        """Yield every tensor as it is stored, file by file; one file is open at a time."""
+    def read(self, wanted: Sequence[HubTensor] | None = None) -> Iterator[tuple[HubTensor, Tensor]]:
+        """Yield tensors, all when not told which, as they are stored, file by file; one file is open at a time."""
         by_file: dict[Path, list[HubTensor]] = {}
-        for tensor in self.tensors:
+        for tensor in self.tensors if wanted is None else wanted:
             by_file.setdefault(self.files[tensor.name], []).append(tensor)
         for file, tensors in by_file.items():
             with _open(file) as opened:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -131,6 +131,23 @@ def _flex_attention(device_type: str) -> Callable[..., Any]:
     """Return FlexAttention, compiled where that makes it a kernel; elsewhere in its plain form, which is for tests."""
     attend: Any = flex_attention
     return cast("Callable[..., Any]", torch.compile(attend, dynamic=False) if device_type == "cuda" else attend)
+
+
+def choose_sight(
+    kind: Literal["auto", "sdpa", "flex"],
+    num_tokens: int,
+    window: int | None,
+    documents_BT: Tensor | None,
+    device: torch.device,
+    dropout: float = 0.0,
+) -> Sight:
+    """Return how attention is computed: "auto" takes FlexAttention where it is a kernel and has something to skip."""
+    is_narrowed = documents_BT is not None or (window is not None and window < num_tokens)
+    if kind == "auto":
+        kind = "flex" if device.type == "cuda" and is_narrowed and dropout == 0.0 else "sdpa"
+    if kind == "flex":
+        return FlexSight(num_tokens, window, documents_BT, device)
+    return SdpaSight(window, documents_BT)
 
 
 def documents_of(tokens_BT: Tensor, eot: int) -> tuple[Tensor, Tensor]:

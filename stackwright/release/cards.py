@@ -13,6 +13,9 @@ from typing import Any
 from stackwright.evaluate import bits_per_byte, infilling
 from stackwright.evaluate.bits_per_byte import MODEL
 from stackwright.evaluate.markdown import interval_text
+from stackwright.model.config import ModelConfig
+from stackwright.model.hub import layout_of
+from stackwright.model.hub_config import from_hub_config
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def _own_metrics(tasks: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _summary(facts: RunFacts) -> str:
-    config, train = facts.config, facts.train
+    config, train = from_hub_config(facts.config), facts.train
     return f"""
 A code model of {train["parameters"]:,} parameters with fill-in-the-middle, trained from scratch on
 {train["tokens"]:,} tokens of {facts.report["kept"]["files"]:,} governed files.
@@ -146,17 +149,22 @@ A code model of {train["parameters"]:,} parameters with fill-in-the-middle, trai
         _table(
             ["", ""],
             [
-                ("architecture", f"`{config['model_type']}`, {config['n_layer']} layers, width {config['n_embd']}"),
-                (
-                    "attention",
-                    f"{config['n_head']} heads, " + ("multi-query" if config["multi_query"] else "multi-head"),
-                ),
-                ("context", f"{config['n_positions']:,} tokens"),
-                ("vocabulary", f"{facts.tokenizer['vocab_size']:,}, padded to {config['vocab_size']:,}"),
+                ("architecture", f"`{layout_of(config)}`, {config.num_layers} layers, width {config.hidden_size}"),
+                ("attention", _attention(config)),
+                ("context", f"{config.max_seq_len:,} tokens"),
+                ("vocabulary", f"{facts.tokenizer['vocab_size']:,}, padded to {config.vocab_size:,}"),
             ],
         )
     }
 """
+
+
+def _attention(config: ModelConfig) -> str:
+    kind = f"grouped-query with {config.num_kv_heads} key-value heads"
+    if config.num_kv_heads in (1, config.num_heads):
+        kind = "multi-query" if config.num_kv_heads == 1 else "multi-head"
+    window = f", each token sees {config.sliding_window:,} tokens" if config.sliding_window else ""
+    return f"{config.num_heads} heads, {kind}{window}"
 
 
 def _use(facts: RunFacts) -> str:

@@ -26,8 +26,6 @@ PUBLIC_FILES = (
 )
 """What of a checkpoint is handed out. The resume state stays: it is of no use without the tokens."""
 
-REVISIONS_FOLDER = "revisions"
-
 
 def checkpoint_folders(checkpoints: Path) -> list[Path]:
     """Return the checkpoints of a training run in order of steps. Raises `CheckpointError` when there is none."""

@@ -17,10 +17,11 @@ from stackwright import __version__
 from stackwright.artifact import Artifact
 from stackwright.engine import StageContext
 from stackwright.govern.proofs import contents_tree
+from stackwright.model.hub_cache import REVISIONS_FOLDER
 from stackwright.model.hub_folder import load_model_folder
 from stackwright.release.cards import RunFacts, dataset_card, model_card
 from stackwright.release.dataset import write_dataset
-from stackwright.release.export import REVISIONS_FOLDER, checkpoint_folders, copy_model, write_revisions
+from stackwright.release.export import checkpoint_folders, copy_model, write_revisions
 
 FIM_FILE = "fim.json"
 CONTENTS_FILE = "contents.json"

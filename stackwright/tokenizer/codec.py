@@ -113,10 +113,13 @@ class Tokenizer:
     @cached_property
     def _bytes(self) -> list[bytes]:
         alphabet = byte_alphabet()
-        sentinels = set(self.template.tokens)
+        added = self._backend.get_added_tokens_decoder()
         entries: dict[int, bytes] = {}
         for token, token_id in self._backend.get_vocab(with_added_tokens=True).items():
-            entries[token_id] = b"" if token in sentinels else bytes(alphabet[character] for character in token)
+            if token_id not in added:
+                entries[token_id] = bytes(alphabet[character] for character in token)
+            else:  # sentinels, of fill-in-the-middle and others, stand for no text
+                entries[token_id] = b"" if added[token_id].special else token.encode("utf-8")
         return [entries.get(token_id, b"") for token_id in range(max(entries) + 1)]
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stackwright.data.loader import IGNORED_TARGET
+from stackwright.model.masks import Sight
 from stackwright.model.transformer import Transformer
 
 CHUNK_TOKENS = 256
@@ -18,9 +19,19 @@ CHUNK_TOKENS = 256
 on two cores (benchmarks/training_speed.py), and a fraction of its memory."""
 
 
-def summed_loss(model: Transformer, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-    """Return the sum over valid targets of -log p(target), in nats, as a float32 scalar."""
-    hidden_NC = model.hidden_states(inputs_BT).flatten(0, 1)
+def summed_loss(
+    model: Transformer,
+    inputs_BT: Tensor,
+    targets_BT: Tensor,
+    sight: Sight | None = None,
+    positions_BT: Tensor | None = None,
+) -> Tensor:
+    """Return the sum over valid targets of -log p(target), in nats, as a float32 scalar.
+
+    Args:
+        sight, positions_BT: as for `Transformer.hidden_states`.
+    """
+    hidden_NC = model.hidden_states(inputs_BT, sight, positions_BT).flatten(0, 1)
     targets_N = targets_BT.flatten()
     total = torch.zeros((), dtype=torch.float32, device=hidden_NC.device)
     for start in range(0, len(targets_N), CHUNK_TOKENS):

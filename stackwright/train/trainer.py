@@ -24,6 +24,7 @@ from stackwright.engine import StageContext
 from stackwright.errors import NonFiniteLossError
 from stackwright.log import Progress, SilentProgress, get_logger
 from stackwright.model.config import ModelConfig
+from stackwright.model.masks import Sight, choose_sight, documents_of
 from stackwright.model.transformer import Transformer
 from stackwright.recipe import Recipe, TrainSettings
 from stackwright.tokenizer.codec import Tokenizer
@@ -96,7 +97,8 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, self.settings)
         self.loss_function = torch.compile(summed_loss) if choose_compile(self.settings) else summed_loss
         self.state = ResumeState(0, 0, 0, self.threads, self.precision, processor_name())
-        self._seed = recipe.seed
+        self.model.recompute = self.settings.recompute
+        self._seed, self._is_masked = recipe.seed, recipe.data.document_mask
         self._held_out = choose_documents(data.validation.num_tokens, self.settings.eval_tokens)
 
     def run(self, stop_at: int | None = None) -> ResumeState:
@@ -179,10 +181,19 @@ class Trainer:
         total = 0.0
         for inputs_BT, targets_BT in batches:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-                loss = self.loss_function(self.model, inputs_BT, targets_BT) / max(valid, 1)
+                loss = self.loss_function(self.model, inputs_BT, targets_BT, *self._sight(inputs_BT)) / max(valid, 1)
             torch.autograd.backward(loss)
             total += loss.item()
         return total, valid
+
+    def _sight(self, inputs_BT: Tensor) -> tuple[Sight, Tensor | None]:
+        """Return what the tokens of a batch see, and their positions where these begin anew with each document."""
+        documents_BT, positions_BT = None, None
+        if self._is_masked:
+            documents_BT, positions_BT = documents_of(inputs_BT, self.data.tokenizer.eot)
+        kind, window = self.settings.attention, self.config.window
+        sight = choose_sight(kind, inputs_BT.size(1), window, documents_BT, inputs_BT.device, self.config.dropout)
+        return sight, positions_BT
 
     def _check_finite(self, loss: float, norm: float) -> None:
         for name, value in (("loss", loss), ("gradient norm", norm)):
