@@ -23,6 +23,7 @@ from stackwright.cli_errors import one_line_errors
 from stackwright.cli_export import export_command
 from stackwright.cli_optout import optout
 from stackwright.cli_output import print_json
+from stackwright.cli_plan import plan_command
 from stackwright.cli_serve import serve_command
 from stackwright.errors import TargetError
 from stackwright.recipe import load_recipe
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(optout)
 app.command("serve")(serve_command)
 app.command("export")(export_command)
+app.command("plan")(plan_command)
 
 
 def _stop_like_ctrl_c(number: int, frame: FrameType | None) -> None:

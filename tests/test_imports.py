@@ -34,14 +34,14 @@ LAYERS = [
     ["evaluate"],
     ["release"],
     ["stages"],
-    ["build"],
+    ["build", "plan"],
     ["removal"],
     ["console", "explanation"],
     ["answers", "removal_answers"],
     ["serve"],  # its look-ups are answered by what `explain` answers with
     ["measure"],
     ["cli_errors", "cli_output", "sizes"],
-    ["cli_export", "cli_optout", "cli_serve"],
+    ["cli_export", "cli_optout", "cli_plan", "cli_serve"],
     ["cli"],
     ["__main__"],
 ]

@@ -14,7 +14,7 @@ from stackwright.errors import CheckpointError
 from stackwright.model.config import ModelConfig
 from stackwright.model.hub_folder import load_model_folder, save_model_folder, to_hub_tensors
 from stackwright.model.transformer import Transformer
-from stackwright.recipe import ModelSettings
+from stackwright.recipe import ModelSettings, load_recipe
 from tests.model.shapes import SHAPES, random_ids, random_model
 
 
@@ -82,6 +82,25 @@ def test_published_sizes_are_met_to_the_digit(name: str) -> None:
         model = Transformer(config)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
     assert config.head_dim == 128
+
+
+# FACTS E1 and E2, through the recipes.
+RECIPES = {
+    "santacoder": 1_124_886_528,
+    "starcoder2-3b": 3_030_371_328,
+    "starcoder2-7b": 7_173_923_840,
+    "starcoder2-15b": 15_957_889_024,
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_have_the_published_sizes(name: str) -> None:
+    recipe = load_recipe(name)
+    after = 5 if recipe.tokenizer.sentinels == "last" else 0
+    config = ModelConfig.from_settings(recipe.model, recipe.tokenizer.vocab_size + after)
+    with torch.device("meta"):
+        model = Transformer(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == config.num_parameters() == RECIPES[name]
 
 
 def test_settings_resolve_padding_width_and_sigma() -> None:

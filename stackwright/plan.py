@@ -1,0 +1,124 @@
+"""What a recipe takes before anything runs: parameters, memory, FLOPs, tokens, days.
+
+In: a recipe, a number of GPUs and their kind. Out: facts, each by a formula of `model/footprint.py`. Times rest on a share
+of the peak that is assumed and said; memory of training counts weights, gradients and both moments in float32, shared out
+over the ranks, and the activations of one micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stackwright.errors import UsageError, nearest_names
+from stackwright.model.config import ModelConfig
+from stackwright.model.footprint import (
+    PRECISIONS,
+    activation_bytes_per_token,
+    count_parameters,
+    kv_cache_bytes,
+    model_card_bytes,
+    training_flops_per_token,
+    weight_bytes,
+)
+from stackwright.recipe import Recipe
+from stackwright.tokenizer.special_tokens import FimTemplate
+
+ASSUMED_MFU = 0.4
+"""Share of the peak that training reaches, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A kind of GPU: dense FLOP/s in 16 bits and memory in bytes, as its maker states them."""
+
+    flops: float
+    memory: float
+
+
+GPUS = {
+    "v100": Gpu(125e12, 32e9),
+    "a100": Gpu(312e12, 80e9),
+    "h100": Gpu(989e12, 80e9),
+    "h200": Gpu(989e12, 141e9),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The facts of one recipe on some GPUs."""
+
+    recipe: Recipe
+    config: ModelConfig
+    num_gpus: int
+    gpu: str
+    mfu: float
+
+    @classmethod
+    def of(cls, recipe: Recipe, num_gpus: int = 1, gpu: str = "h100", mfu: float = ASSUMED_MFU) -> Plan:
+        """Return the plan of a recipe. Raises `UsageError` for a GPU that is not known."""
+        if gpu not in GPUS:
+            raise UsageError(f"GPU {gpu!r} is not known", nearest_names(gpu, GPUS))
+        settings = recipe.tokenizer
+        after = len(FimTemplate.of(settings.spelling).tokens) if settings.sentinels == "last" else 0
+        config = ModelConfig.from_settings(recipe.model, settings.vocab_size + after)
+        return cls(recipe, config, num_gpus, gpu, mfu)
+
+    @property
+    def tokens_per_step(self) -> int:
+        train = self.recipe.train
+        return train.micro_batch_size * train.grad_accum_steps * self.recipe.data.seq_len
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_per_step * self.recipe.train.steps
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the whole training."""
+        per_token = training_flops_per_token(self.config, self.recipe.data.seq_len, recompute=self.recipe.train.recompute)
+        return per_token * self.tokens
+
+    @property
+    def seconds(self) -> float:
+        return self.flops / (self.num_gpus * GPUS[self.gpu].flops * self.mfu)
+
+    def training_bytes(self) -> dict[str, int]:
+        """Return the memory of one rank by what it holds."""
+        size, ranks = self.config.num_parameters(), self.num_gpus
+        tokens = self.recipe.train.micro_batch_size * self.recipe.data.seq_len
+        bytes_per_value = 4 if self.recipe.train.precision == "float32" else 2
+        activations = tokens * activation_bytes_per_token(
+            self.config, recompute=self.recipe.train.recompute, bytes_per_value=bytes_per_value
+        )
+        return {
+            "weights": 4 * size // ranks,
+            "gradients": 4 * size // ranks,
+            "optimizer": 8 * size // ranks,
+            "activations": activations,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        config, parameters = self.config, count_parameters(self.config)
+        memory, cards = self.training_bytes(), {name: model_card_bytes(config, name) for name in PRECISIONS}
+        return {
+            "recipe": self.recipe.name,
+            "parameters": {"total": parameters.total, "linear": parameters.linear, "others": parameters.others},
+            "weights_bytes": {precision: weight_bytes(config, precision) for precision in PRECISIONS},
+            "model_card_bytes": cards if config.positions == "rope" else None,
+            "kv_cache_bytes": {
+                "per_token": kv_cache_bytes(config, 1),
+                "full_context": kv_cache_bytes(config, config.max_seq_len),
+            },
+            "training": {
+                "tokens_per_step": self.tokens_per_step,
+                "tokens": self.tokens,
+                "flops": self.flops,
+                "gpus": self.num_gpus,
+                "gpu": self.gpu,
+                "mfu": self.mfu,
+                "days": self.seconds / 86_400,
+                "bytes_per_rank": {**memory, "total": sum(memory.values())},
+                "fits": sum(memory.values()) < GPUS[self.gpu].memory,
+            },
+        }
