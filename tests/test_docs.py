@@ -78,6 +78,7 @@ def receipt(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
 # Commands that would build from this machine's whole environment are run as a dry run: CI builds it for real in the demo.
 # The documents' own targets are those of a run of `tiny`; the small run of the tests stands in for it.
 STAND_INS = {
+    "step-000400": "step-000004",
     "python-stdlib:this.py": "traps:long.js",
     "python-stdlib": "traps",
     "numpy:numpy/version.py": "traps:long.js",
