@@ -60,7 +60,8 @@ class Plan:
         if gpu not in GPUS:
             raise UsageError(f"GPU {gpu!r} is not known", nearest_names(gpu, GPUS))
         settings = recipe.tokenizer
-        after = len(FimTemplate.of(settings.spelling).tokens) if settings.sentinels == "last" else 0
+        sentinels = len(FimTemplate.of(settings.spelling).tokens) + 2 * settings.repository_sentinels
+        after = sentinels if settings.sentinels == "last" else 0
         config = ModelConfig.from_settings(recipe.model, settings.vocab_size + after)
         return cls(recipe, config, num_gpus, gpu, mfu)
 

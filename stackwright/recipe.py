@@ -120,6 +120,7 @@ class TokenizerSettings(Section):
     spelling: Literal["hyphens", "underscores"] = Field(
         "hyphens", description="<fim-prefix> as SantaCoder spells it, or <fim_prefix> as its successors do"
     )
+    repository_sentinels: bool = Field(False, description="<repo_name> and <file_sep> too, after the others (StarCoder2)")
     sample_bytes: PositiveInt = Field(20_000_000, description="text of the training split that the BPE is learned from")
 
 
@@ -144,6 +145,14 @@ class DataSettings(Section):
     seq_len: PositiveInt = Field(512, ge=16, description="tokens in one training sample")
     fim_rate: Fraction = Field(0.5, description="share of pieces turned into fill-in-the-middle")
     spm_rate: Fraction = Field(0.5, description="share of those in suffix-prefix-middle order")
+    fim_unit: Literal["character", "token"] = Field("character", description="where the cut points of a piece may fall")
+    fim_repositories: bool = Field(
+        False, description="transform the files of a repository each on its own; needs tokenizer.repository_sentinels"
+    )
+    fim_fragment_rate: Fraction = Field(0.5, description="of a repository that fim_rate chose, the share of its files")
+    fim_drop_empty: bool = Field(
+        False, description="drop empty pieces with the token that ends them, as published; doubled end tokens collapse"
+    )
     mask_fim_padding: bool = Field(
         True, description="leave padding made by fill-in-the-middle out of the loss (published systems keep it in)"
     )

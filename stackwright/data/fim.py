@@ -10,13 +10,19 @@ with sentinels between them:
 Nothing but the order changes and every part is still predicted token by token, so infilling costs ordinary modelling
 little. Both orders are trained (joint PSM and SPM); inference uses PSM.
 
-What is done here, as in SantaCoder's training (FACTS D, K 3 to 7):
+What is done here, as in the training of SantaCoder and StarCoder2 (FACTS D, K 3 to 7):
 
 - Context level: a sample is a window over packed documents; it is cut at end-of-text tokens, and each piece is drawn on
-  its own with `fim_rate`. Empty pieces are left as they are.
+  its own with `rate`.
+- Repository level: a piece that holds `<file_sep>` is a repository. It is a candidate with `rate`, and then each of its
+  files is drawn with `fragment_rate`, so that of files in repositories a quarter is transformed and not a half. What begins
+  with `<repo_name>` names the repository and stays as it is.
 - Character level: a piece is decoded, the two cut points fall uniformly on characters (they may coincide or touch the
   ends), and the three parts are encoded again. Cuts inside what would have been one token are what an editor asks for.
+  Token level, as an option, cuts between tokens.
 - The sample keeps its length: it is cut at the end, or filled up with the pad sentinel.
+- Empty pieces stay, or are dropped together with the sentinel that ends them, as the published code does: doubled
+  end-of-text tokens collapse, and a repository without a name loses its first `<file_sep>` where it is transformed.
 
 A window may begin or end inside a character of several bytes. Tokens with a broken character at the front stay in front of
 the transformed piece; those at the end are left out, where the sentinels push the end of the sample out anyway. So no
@@ -26,7 +32,8 @@ replacement character can enter the data. The inverse holds by construction: pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -44,43 +51,95 @@ class Codec(Protocol):
     def token_bytes(self, token_id: int) -> bytes: ...
 
 
-def fim_sample(ids: Sequence[int], codec: Codec, fim_rate: float, spm_rate: float, rng: np.random.Generator) -> list[int]:
+@dataclass(frozen=True)
+class FimRule:
+    """What is transformed, and how.
+
+    Attributes:
+        rate: probability that a piece is transformed, or that a repository is a candidate.
+        spm_rate: probability that what is transformed is in SPM order.
+        unit: where cut points may fall.
+        fragment_rate: probability that a file of a candidate is transformed.
+        file_sep: the token between the files of a repository; None: a piece is transformed as a whole.
+        repo_name: a fragment that begins with this token is left as it is.
+        drops_empty: whether empty pieces go, with the sentinel that ends them.
+    """
+
+    rate: float
+    spm_rate: float
+    unit: Literal["character", "token"] = "character"
+    fragment_rate: float = 0.5
+    file_sep: int | None = None
+    repo_name: int | None = None
+    drops_empty: bool = False
+
+
+def fim_sample(ids: Sequence[int], codec: Codec, rule: FimRule, rng: np.random.Generator) -> list[int]:
     """Apply fill-in-the-middle to a packed sample.
 
     Args:
         ids: one window of packed documents, end-of-text tokens between them.
-        fim_rate: probability that a piece is transformed.
-        spm_rate: probability that a transformed piece is in SPM order.
-        rng: the sample's own generator; a piece draws from it in the order of the pieces.
+        rng: the sample's own generator; pieces draw from it in their order.
 
     Returns:
         As many ids as were given; padding, if any, stands at the end.
     """
-    if fim_rate == 0.0:
+    if rule.rate == 0.0:
         return list(ids)
-    eot, sample, piece = codec.fim.eot, list[int](), list[int]()
-    for token_id in ids:
-        if token_id == eot:
-            sample += [*_maybe_transform(piece, codec, fim_rate, spm_rate, rng), eot]
-            piece = []
-        else:
-            piece.append(token_id)
-    sample += _maybe_transform(piece, codec, fim_rate, spm_rate, rng)
+    eot, sample = codec.fim.eot, list[int]()
+    *ended, last = _split(ids, eot)
+    for piece in ended:
+        if piece or not rule.drops_empty:
+            sample += [*_transform_piece(piece, codec, rule, rng), eot]
+    sample += _transform_piece(last, codec, rule, rng)
     return (sample + [codec.fim.pad] * (len(ids) - len(sample)))[: len(ids)]
 
 
-def _maybe_transform(
-    piece: list[int], codec: Codec, fim_rate: float, spm_rate: float, rng: np.random.Generator
-) -> list[int]:
-    if not piece or rng.random() >= fim_rate:
+def _split(ids: Sequence[int], separator: int) -> list[list[int]]:
+    """Return the pieces between separators, empty ones included: one more than there are separators."""
+    pieces: list[list[int]] = [[]]
+    for token_id in ids:
+        if token_id == separator:
+            pieces.append([])
+        else:
+            pieces[-1].append(token_id)
+    return pieces
+
+
+def _transform_piece(piece: list[int], codec: Codec, rule: FimRule, rng: np.random.Generator) -> list[int]:
+    if rule.file_sep is None or rule.file_sep not in piece:
+        return _maybe_transform(piece, codec, rule, rule.rate, rng)
+    if rng.random() >= rule.rate:
         return piece
-    head, body = split_broken_edges(piece, codec)
-    text = b"".join(map(codec.token_bytes, body)).decode("utf-8", "surrogateescape")
-    if not text or any("\udc80" <= character <= "\udcff" for character in text):
-        return piece  # nothing but broken characters, or a sentinel's pad between them: left as it is
-    first, second = sorted(rng.integers(0, len(text) + 1, size=2).tolist())
-    prefix, middle, suffix = (codec.encode(part) for part in (text[:first], text[first:second], text[second:]))
-    order = codec.fim.spm if rng.random() < spm_rate else codec.fim.psm
+    result = list[int]()
+    *ended, last = _split(piece, rule.file_sep)
+    for fragment in ended:
+        if fragment or not rule.drops_empty:
+            result += [*_transform_fragment(fragment, codec, rule, rng), rule.file_sep]
+    return result + _transform_fragment(last, codec, rule, rng)
+
+
+def _transform_fragment(fragment: list[int], codec: Codec, rule: FimRule, rng: np.random.Generator) -> list[int]:
+    if fragment and fragment[0] == rule.repo_name:
+        return fragment
+    return _maybe_transform(fragment, codec, rule, rule.fragment_rate, rng)
+
+
+def _maybe_transform(piece: list[int], codec: Codec, rule: FimRule, rate: float, rng: np.random.Generator) -> list[int]:
+    if not piece or rng.random() >= rate:
+        return piece
+    if rule.unit == "token":
+        first, second = sorted(rng.integers(0, len(piece) + 1, size=2).tolist())
+        head, parts = list[int](), (piece[:first], piece[first:second], piece[second:])
+    else:
+        head, body = split_broken_edges(piece, codec)
+        text = b"".join(map(codec.token_bytes, body)).decode("utf-8", "surrogateescape")
+        if not text or any("\udc80" <= character <= "\udcff" for character in text):
+            return piece  # nothing but broken characters, or a sentinel's pad between them: left as it is
+        first, second = sorted(rng.integers(0, len(text) + 1, size=2).tolist())
+        parts = (codec.encode(text[:first]), codec.encode(text[first:second]), codec.encode(text[second:]))
+    prefix, middle, suffix = parts
+    order = codec.fim.spm if rng.random() < rule.spm_rate else codec.fim.psm
     return head + order(prefix, suffix, middle)
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stackwright.artifact import Artifact
-from stackwright.data.fim import fim_sample
+from stackwright.data.fim import FimRule, fim_sample
 from stackwright.data.packing import Packing, sample_rng
 from stackwright.errors import DataError
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
+from stackwright.tokenizer.special_tokens import FILE_SEP, REPO_NAME
 from stackwright.tokenizer.token_shards import load_token_parts
 
 IGNORED_TARGET = -100
@@ -61,6 +62,7 @@ class Loader:
 
     def __init__(self, dataset: TokenDataset, tokenizer: Tokenizer, settings: DataSettings, seed: int) -> None:
         self._dataset, self._tokenizer, self._settings, self._seed = dataset, tokenizer, settings, seed
+        self._fim = _fim_rule(settings, tokenizer)
         window = settings.seq_len + 1
         self._packing = Packing(dataset.num_tokens, seed, window, settings.seq_len)
         if self._packing.windows_per_epoch == 0:
@@ -76,9 +78,8 @@ class Loader:
     def sample(self, index: int) -> Ids:
         """Return sample `index`: seq_len + 1 ids, after fill-in-the-middle."""
         window = np.concatenate([self._dataset.tokens(*piece) for piece in self._packing.pieces(index)])
-        settings = self._settings
         rng = sample_rng(self._seed, index)
-        return np.array(fim_sample(window.tolist(), self._tokenizer, settings.fim_rate, settings.spm_rate, rng), np.int64)
+        return np.array(fim_sample(window.tolist(), self._tokenizer, self._fim, rng), np.int64)
 
     def documents_of(self, index: int) -> list[int]:
         """Return the documents (by number in the split) that a sample holds tokens of."""
@@ -96,6 +97,18 @@ class Loader:
         """Yield the first samples in batches; the last may be smaller."""
         for first in range(0, num_samples, batch_size):
             yield self.batch(first, min(batch_size, num_samples - first))
+
+
+def _fim_rule(settings: DataSettings, tokenizer: Tokenizer) -> FimRule:
+    return FimRule(
+        rate=settings.fim_rate,
+        spm_rate=settings.spm_rate,
+        unit=settings.fim_unit,
+        fragment_rate=settings.fim_fragment_rate,
+        file_sep=tokenizer.sentinel_id(FILE_SEP) if settings.fim_repositories else None,
+        repo_name=tokenizer.sentinel_id(REPO_NAME) if settings.fim_repositories else None,
+        drops_empty=settings.fim_drop_empty,
+    )
 
 
 def open_loader(tokens: Artifact, tokenizer_folder: Path, split: str, settings: DataSettings, seed: int) -> Loader:

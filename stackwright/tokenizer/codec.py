@@ -51,13 +51,14 @@ class Tokenizer:
         self._backend.encode_special_tokens = True  # what looks like a sentinel in a text is text
         self.template = template
         self.sha256 = sha256
-        self.fim = FimIds(*(self._id_of(token) for token in template.tokens))
+        self.fim = FimIds(*(self.sentinel_id(token) for token in template.tokens))
 
-    def _id_of(self, sentinel: str) -> int:
+    def sentinel_id(self, sentinel: str) -> int:
+        """Return the id of a sentinel. Raises `TokenizerError` when the tokenizer has none of this spelling."""
         token_id = self._backend.token_to_id(sentinel)
         if token_id is None:
             raise TokenizerError(
-                f"the tokenizer has no token {sentinel!r}, which its FIM template names", "use the tokenizer's own fim.json"
+                f"the tokenizer has no token {sentinel!r}", "use the fim.json or the recipe that belong to the tokenizer"
             )
         return token_id
 

@@ -16,6 +16,9 @@ Spelling = Literal["hyphens", "underscores"]
 
 END_OF_TEXT = "<|endoftext|>"
 
+REPO_NAME, FILE_SEP = "<repo_name>", "<file_sep>"
+"""What stands before a repository's name, and before each of its files, in StarCoder2's layout of a repository (FACTS C)."""
+
 
 @dataclass(frozen=True)
 class FimTemplate:

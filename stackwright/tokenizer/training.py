@@ -30,7 +30,7 @@ from stackwright.tokenizer.codec import (
     new_pre_tokenizer,
     template_json,
 )
-from stackwright.tokenizer.special_tokens import FimTemplate
+from stackwright.tokenizer.special_tokens import FILE_SEP, REPO_NAME, FimTemplate
 
 MAX_SAMPLED_CHARACTERS = 100_000
 """A longer document gives its beginning: no single file shapes the vocabulary."""
@@ -110,8 +110,8 @@ def iter_texts(documents: Table, chosen: Mapping[str, int], task: Task | None = 
 
 def train_bpe(texts: Iterator[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """Learn the merges. Sentinels get the first ids inside the vocabulary, or the ids after it."""
-    template = FimTemplate.of(settings.spelling)
-    specials = [AddedToken(token, special=True, normalized=False) for token in template.tokens]
+    names = FimTemplate.of(settings.spelling).tokens + ((REPO_NAME, FILE_SEP) if settings.repository_sentinels else ())
+    specials = [AddedToken(token, special=True, normalized=False) for token in names]
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = new_pre_tokenizer()
     backend.decoder = new_decoder()
