@@ -95,5 +95,5 @@ def _resume_tensors(model: Transformer, optimizer: torch.optim.Optimizer) -> dic
     tensors = {_GENERATOR_TENSOR: torch.get_rng_state()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state[parameter].items():
-            tensors[f"{name}:{key}"] = value.detach().clone().contiguous()
+            tensors[f"{name}:{key}"] = value.detach().contiguous()
     return tensors
