@@ -77,6 +77,19 @@ def test_reading_and_stepping_equal_the_whole_row(config: ModelConfig, pieces: l
 
 
 @torch.inference_mode()
+def test_rows_of_different_lengths_do_not_see_each_others_places(config: ModelConfig) -> None:
+    model = random_model(config)
+    long, short = (random_ids(config, 1, length, seed=length) for length in (31, 5))
+    decoder, cache = RowsDecoder(model), RowsCache(config, 2, 35)
+    cache.keys_LBKTD.normal_()  # what earlier requests left behind
+    cache.values_LBKTD.normal_()
+    decoder.read(long[0, :-2].tolist(), cache, 0)
+    decoder.read(short[0, :-1].tolist(), cache, 1)
+    stepped_NV = decoder.step([long[0, -2:].tolist(), short[0, -1:].tolist()], cache)
+    assert torch.allclose(stepped_NV, torch.cat((model(long)[0, -2:], model(short)[0, -1:])), atol=1e-4)
+
+
+@torch.inference_mode()
 def test_documents_of_one_row_are_computed_as_if_alone(config: ModelConfig) -> None:
     model = random_model(config)
     parts = [random_ids(config, 1, length, seed=length).clamp(min=1) for length in (5, 1, 17)]
