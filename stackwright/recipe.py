@@ -143,6 +143,14 @@ class DataSettings(Section):
     """From tokens to batches."""
 
     seq_len: PositiveInt = Field(512, ge=16, description="tokens in one training sample")
+    layout: Literal["files", "repositories"] = Field(
+        "files",
+        description="a document of the stream is a file, or a repository with all its files (needs "
+        "tokenizer.repository_sentinels)",
+    )
+    repository_name_rate: Fraction = Field(
+        0.5, description="share of repositories that stand there with their name and the paths of their files"
+    )
     fim_rate: Fraction = Field(0.5, description="share of pieces turned into fill-in-the-middle")
     spm_rate: Fraction = Field(0.5, description="share of those in suffix-prefix-middle order")
     fim_unit: Literal["character", "token"] = Field("character", description="where the cut points of a piece may fall")
@@ -291,6 +299,15 @@ class Recipe(Section):
     def _sample_fits_context(self) -> Recipe:
         if self.data.seq_len > self.model.max_seq_len:
             raise ValueError(f"data.seq_len {self.data.seq_len} must not exceed model.max_seq_len {self.model.max_seq_len}")
+        return self
+
+    @model_validator(mode="after")
+    def _sentinels_are_there(self) -> Recipe:
+        if not self.tokenizer.repository_sentinels:
+            if self.data.layout == "repositories":
+                raise ValueError('data.layout "repositories" needs tokenizer.repository_sentinels true, it is false')
+            if self.data.fim_repositories:
+                raise ValueError("data.fim_repositories true needs tokenizer.repository_sentinels true, it is false")
         return self
 
 

@@ -1,8 +1,9 @@
 """How often training has sampled a document: the packing, asked the other way round.
 
 In: the lengths of a split's documents, and how many samples were used. Out: for each document that is asked about, how many
-of those samples hold at least one of its tokens. Exact: it is what counting through `Loader.documents_of` gives, without
-looking at a sample. A sample is meant as it is cut out of the stream; fill-in-the-middle may push its last few tokens out.
+of those samples hold at least one of its tokens, its path and end-of-text included. Exact: it is what counting through
+`Loader.documents_of` gives, without looking at a sample. A sample is meant as it is cut out of the stream;
+fill-in-the-middle may push its last few tokens out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from stackwright.data.layout import Layout
 from stackwright.data.packing import Packing
 
 Ids = npt.NDArray[np.int64]
@@ -23,9 +25,9 @@ class Exposure(Packing):
     Memory is a few integers per document and per window, held for one epoch at a time.
     """
 
-    def __init__(self, lengths: Ids, seed: int, seq_len: int) -> None:
+    def __init__(self, layout: Layout, seed: int, seq_len: int) -> None:
         # A sample holds one token more than it trains on: the last target, with which the next sample begins.
-        super().__init__(lengths, seed, seq_len + 1, seq_len)
+        super().__init__(layout, seed, seq_len + 1, seq_len)
 
     def times_sampled(self, documents: Ids, num_samples: Sequence[int]) -> Ids:
         """Return int64 [len(num_samples), len(documents)]: how many of the first samples hold tokens of a document.
@@ -51,14 +53,15 @@ class Exposure(Packing):
     def _windows_of(self, documents: Ids, epoch: int) -> tuple[Ids, Ids]:
         """Return the range [first, stop) of the windows that each document reaches into; windows by place in the stream."""
         self._enter_epoch(epoch)
-        place = np.empty(len(self._order), np.int64)
-        place[self._order] = np.arange(len(self._order))
+        order = self._order
+        place = np.empty(len(order.documents), np.int64)
+        place[order.documents] = np.arange(len(place))
         end = self._ends[place[documents]]
-        begin = end - self._lengths[documents]
+        begin = end - order.lengths[place[documents]]
         # Window w holds the tokens [w * stride, w * stride + window) of the stream; a document that lies wholly behind the
         # last whole window has the empty range there.
         stop = np.minimum((end - 1) // self._stride + 1, self.windows_per_epoch)
-        first = np.maximum((begin - self._window) // self._stride + 1, 0)
+        first = np.minimum(np.maximum((begin - self._window) // self._stride + 1, 0), stop)
         return first, stop
 
     def _used_before(self, used: int) -> Ids:

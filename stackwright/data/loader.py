@@ -7,15 +7,17 @@ its next sample, on any number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from stackwright.artifact import Artifact
 from stackwright.data.fim import FimRule, fim_sample
-from stackwright.data.packing import Packing, sample_rng
+from stackwright.data.layout import FileLayout, Layout, RepositoryLayout
+from stackwright.data.packing import Packing, Piece, sample_rng
 from stackwright.errors import DataError
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
@@ -34,9 +36,11 @@ class TokenDataset:
     def __init__(self, tokens: Artifact, split: str, tokenizer_sha256: str) -> None:
         self.split = split
         self._parts = load_token_parts(tokens.folder, tokenizer_sha256)
-        rows = tokens.table("documents").read(["split", "num_tokens", "num_bytes"])
+        rows = tokens.table("documents").read(["repo", "path", "split", "num_tokens", "num_bytes"])
         chosen = np.flatnonzero(np.array(rows.column("split").to_pylist(), dtype=object) == split)
         self.rows = chosen  # positions in the table, which is in document order
+        self.repos: list[str] = rows.column("repo").take(pa.array(chosen)).to_pylist()
+        self.paths: list[str] = rows.column("path").take(pa.array(chosen)).to_pylist()
         counts = [len(part.bounds) for part in self._parts]
         self._part = np.repeat(np.arange(len(counts)), counts)[chosen]
         self._first = np.concatenate([part.firsts for part in self._parts])[chosen]
@@ -64,7 +68,8 @@ class Loader:
         self._dataset, self._tokenizer, self._settings, self._seed = dataset, tokenizer, settings, seed
         self._fim = _fim_rule(settings, tokenizer)
         window = settings.seq_len + 1
-        self._packing = Packing(dataset.num_tokens, seed, window, settings.seq_len)
+        layout = open_layout(settings, tokenizer, dataset.num_tokens, dataset.repos, dataset.paths)
+        self._packing = Packing(layout, seed, window, settings.seq_len)
         if self._packing.windows_per_epoch == 0:
             raise DataError(
                 f"the {dataset.split} split holds {int(dataset.num_tokens.sum())} tokens, one sample needs {window}",
@@ -77,13 +82,28 @@ class Loader:
 
     def sample(self, index: int) -> Ids:
         """Return sample `index`: seq_len + 1 ids, after fill-in-the-middle."""
-        window = np.concatenate([self._dataset.tokens(*piece) for piece in self._packing.pieces(index)])
+        window = np.concatenate([self._tokens(piece) for piece in self._packing.pieces(index)])
         rng = sample_rng(self._seed, index)
         return np.array(fim_sample(window.tolist(), self._tokenizer, self._fim, rng), np.int64)
 
     def documents_of(self, index: int) -> list[int]:
         """Return the documents (by number in the split) that a sample holds tokens of."""
-        return [document for document, _, _ in self._packing.pieces(index)]
+        return [piece.document for piece in self._packing.pieces(index)]
+
+    def _tokens(self, piece: Piece) -> Ids:
+        """Return the ids of a piece: what stands before the file, the file, and the end-of-text where it is the last."""
+        document, tokenizer = piece.document, self._tokenizer
+        if self._settings.layout == "files":
+            return self._dataset.tokens(document, piece.start, piece.stop)
+        head = [tokenizer.sentinel_id(FILE_SEP)]
+        if piece.is_named:
+            name = [tokenizer.sentinel_id(REPO_NAME), *tokenizer.encode(self._dataset.repos[document])]
+            head = [*(name if piece.is_first else ()), *head, *tokenizer.encode(path_line(self._dataset.paths[document]))]
+        num_tokens = int(self._dataset.num_tokens[document]) - (not piece.is_last)
+        start, stop = (min(max(place - len(head), 0), num_tokens) for place in (piece.start, piece.stop))
+        return np.concatenate(
+            (np.array(head[piece.start : piece.stop], np.int64), self._dataset.tokens(document, start, stop))
+        )
 
     def batch(self, first_sample: int, count: int) -> tuple[Ids, Ids]:
         """Return inputs and targets [count, seq_len] of `count` samples from `first_sample` on."""
@@ -97,6 +117,27 @@ class Loader:
         """Yield the first samples in batches; the last may be smaller."""
         for first in range(0, num_samples, batch_size):
             yield self.batch(first, min(batch_size, num_samples - first))
+
+
+def path_line(path: str) -> str:
+    """Return the first line of a file in a repository that has its name."""
+    return f"{path}\n"
+
+
+def open_layout(
+    settings: DataSettings, tokenizer: Tokenizer, lengths: Ids, repos: Sequence[str], paths: Sequence[str]
+) -> Layout:
+    """Return how the documents of a split stand one after another.
+
+    Args:
+        lengths, repos, paths: tokens with end-of-text, repository and path of each document.
+    """
+    if settings.layout == "files":
+        return FileLayout(lengths)
+    names = {name: len(tokenizer.encode(name)) for name in set(repos)}
+    path_lengths = [len(ids) for ids in tokenizer.encode_batch([path_line(path) for path in paths])]
+    name_lengths = np.array([names[name] for name in repos], np.int64)
+    return RepositoryLayout(lengths, repos, np.array(path_lengths, np.int64), name_lengths, settings.repository_name_rate)
 
 
 def _fim_rule(settings: DataSettings, tokenizer: Tokenizer) -> FimRule:

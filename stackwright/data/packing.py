@@ -1,15 +1,19 @@
 """From a sample's number to a window of tokens.
 
-In epoch e the documents (each with its end-of-text) are put in an order drawn from (seed, e) and concatenated; the stream is
-cut into windows of `window` tokens that begin `stride` tokens apart, and the windows are put in an order drawn from the same
-key. Sample k is window k mod W of epoch k // W. So sample k is a pure function of (seed, k): the whole state of the data is
+In epoch e the documents are put in an order drawn from (seed, e) and concatenated (see layout.py); the stream is cut into
+windows of `window` tokens that begin `stride` tokens apart, and the windows are put in an order drawn from the same key.
+Sample k is window k mod W of epoch k // W. So sample k is a pure function of (seed, k): the whole state of the data is
 one integer, and any number of workers can read any part. The last, partial window of an epoch is dropped.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+
+from stackwright.data.layout import EpochOrder, Layout
 
 _PACKING_DOMAIN, _FIM_DOMAIN = 1, 2
 
@@ -29,42 +33,54 @@ def _keyed_rng(domain: int, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[domain << 32 | seed, index]))
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A part of a document's segment of the stream: its tokens from `start` to `stop`."""
+
+    document: int
+    start: int
+    stop: int
+    is_named: bool
+    is_first: bool
+    is_last: bool
+
+
 class Packing:
-    """The order of documents and windows, for documents of the given lengths.
+    """The order of documents and windows.
 
     Memory is a few integers per document, held for one epoch at a time.
     """
 
-    def __init__(self, lengths: npt.NDArray[np.int64], seed: int, window: int, stride: int) -> None:
-        self._lengths, self._seed, self._window, self._stride = lengths, seed, window, stride
-        total = int(lengths.sum())
-        self.windows_per_epoch = max((total - window) // stride + 1, 0)
+    def __init__(self, layout: Layout, seed: int, window: int, stride: int) -> None:
+        self._layout, self._seed, self._window, self._stride = layout, seed, window, stride
+        self.windows_per_epoch = max((layout.least_tokens - window) // stride + 1, 0)
         self._epoch = -1
-        self._order: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._order: EpochOrder
         self._ends: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._windows: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def pieces(self, sample: int) -> list[tuple[int, int, int]]:
-        """Return the pieces of a sample as (document, first token in it, last token + 1), in order."""
+    def pieces(self, sample: int) -> list[Piece]:
+        """Return the pieces of a sample, in order."""
         epoch, index = divmod(sample, self.windows_per_epoch)
         self._enter_epoch(epoch)
-        start = int(self._windows[index]) * self._stride
+        order, start = self._order, int(self._windows[index]) * self._stride
         stop = start + self._window
         pieces = []
-        position = int(np.searchsorted(self._ends, start, side="right"))
+        place = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop:
-            document, end = int(self._order[position]), int(self._ends[position])
-            begin = end - int(self._lengths[document])
-            pieces.append((document, start - begin, min(stop, end) - begin))
+            end = int(self._ends[place])
+            begin = end - int(order.lengths[place])
+            marks = (bool(marks[place]) for marks in (order.is_named, order.is_first, order.is_last))
+            pieces.append(Piece(int(order.documents[place]), start - begin, min(stop, end) - begin, *marks))
             start = end
-            position += 1
+            place += 1
         return pieces
 
     def _enter_epoch(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
         rng = packing_rng(self._seed, epoch)
-        self._order = rng.permutation(len(self._lengths))
-        self._ends = np.cumsum(self._lengths[self._order])
+        self._order = self._layout.draw(rng)
+        self._ends = np.cumsum(self._order.lengths)
         self._windows = rng.permutation(self.windows_per_epoch)
         self._epoch = epoch

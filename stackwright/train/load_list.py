@@ -16,9 +16,12 @@ import pyarrow as pa
 
 from stackwright.artifact import Artifact, Staging, load_artifact
 from stackwright.data.exposure import Exposure
+from stackwright.data.loader import open_layout
 from stackwright.document import DOCUMENT_KEY, DocumentKey
 from stackwright.engine import Removals
 from stackwright.files import write_json
+from stackwright.recipe import DataSettings
+from stackwright.tokenizer.codec import Tokenizer
 
 LOAD_LIST = pa.schema(
     [
@@ -71,7 +74,15 @@ def checkpoint_exposures(run_folder: Path, files: Sequence[DocumentKey]) -> list
         (path.parent.name, json.loads(path.read_text("utf-8")))
         for path in sorted(artifact.folder.glob("step-*/resume.json"))
     ]
-    exposure = Exposure(np.asarray(rows.column("num_tokens")), config["seed"], config["data"]["seq_len"])
+    settings = DataSettings.model_validate(config["data"])
+    layout = open_layout(
+        settings,
+        Tokenizer.load(min(artifact.folder.glob("step-*"))),
+        np.asarray(rows.column("num_tokens")),
+        rows.column("repo").to_pylist(),
+        rows.column("path").to_pylist(),
+    )
+    exposure = Exposure(layout, config["seed"], settings.seq_len)
     numbers = np.array([number_of[key] for key in asked], np.int64)
     times = exposure.times_sampled(numbers, [state["next_sample"] for _, state in states])
     return [

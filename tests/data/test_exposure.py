@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stackwright.artifact import load_artifact
 from stackwright.data.exposure import Exposure
+from stackwright.data.layout import FileLayout
 from stackwright.data.loader import Loader, TokenDataset
 from stackwright.data.packing import Packing
 from stackwright.recipe import DataSettings
@@ -32,17 +33,17 @@ def test_exposure_agrees_with_counting_through_the_samples(
     lengths: list[int], seq_len: int, seed: int, num_samples: list[int]
 ) -> None:
     counts = np.array(lengths, np.int64)
-    packing = Packing(counts, seed, seq_len + 1, seq_len)
+    packing = Packing(FileLayout(counts), seed, seq_len + 1, seq_len)
     expected = np.zeros((len(num_samples), len(lengths)), np.int64)
     for row, num in enumerate(num_samples if packing.windows_per_epoch else ()):
         for sample in range(num):
-            expected[row, [document for document, _, _ in packing.pieces(sample)]] += 1
+            expected[row, [piece.document for piece in packing.pieces(sample)]] += 1
     everything = np.arange(len(lengths))
-    assert np.array_equal(Exposure(counts, seed, seq_len).times_sampled(everything, num_samples), expected)
+    assert np.array_equal(Exposure(FileLayout(counts), seed, seq_len).times_sampled(everything, num_samples), expected)
 
 
 def test_exposure_is_of_the_documents_asked_for_in_their_order() -> None:
-    exposure = Exposure(np.array([7, 30, 12, 9, 25], np.int64), 3, 10)
+    exposure = Exposure(FileLayout(np.array([7, 30, 12, 9, 25], np.int64)), 3, 10)
     [whole] = exposure.times_sampled(np.arange(5), [11])
     [asked] = exposure.times_sampled(np.array([4, 1]), [11])
     assert list(asked) == [whole[4], whole[1]]
@@ -63,11 +64,11 @@ def test_exposure_of_a_split_agrees_with_its_loader(finished_run: Path) -> None:
     loader = Loader(dataset, tokenizer, DataSettings(seq_len=64), 5)
     num_samples = [48, loader.samples_per_epoch + 17]
     expected = counted(loader, len(dataset), num_samples)
-    exposure = Exposure(dataset.num_tokens, 5, 64)
+    exposure = Exposure(FileLayout(dataset.num_tokens), 5, 64)
     assert np.array_equal(exposure.times_sampled(np.arange(len(dataset)), num_samples), expected)
     assert (expected[0] == 0).any()
     assert expected.max() > 2
 
 
 def test_a_split_too_small_for_a_sample_was_never_sampled() -> None:
-    assert Exposure(np.array([3, 4], np.int64), 0, 7).times_sampled(np.arange(2), [100]).tolist() == [[0, 0]]
+    assert Exposure(FileLayout(np.array([3, 4], np.int64)), 0, 7).times_sampled(np.arange(2), [100]).tolist() == [[0, 0]]

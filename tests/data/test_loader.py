@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stackwright.artifact import load_artifact
+from stackwright.data.layout import FileLayout
 from stackwright.data.loader import IGNORED_TARGET, Loader, TokenDataset, open_loader
 from stackwright.data.packing import Packing, packing_rng
 from stackwright.errors import DataError, TokenizerError
@@ -27,7 +28,7 @@ def open_run(run: Path, split: str = "train", seed: int = 0, **settings: object)
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20), st.integers(2, 30), st.integers(0, 99), st.integers(0, 60))
 def test_packing_agrees_with_plain_concatenation(lengths: list[int], window: int, seed: int, sample: int) -> None:
-    packing = Packing(np.array(lengths, np.int64), seed, window, window - 1)
+    packing = Packing(FileLayout(np.array(lengths, np.int64)), seed, window, window - 1)
     if packing.windows_per_epoch == 0:
         assert sum(lengths) < window
         return
@@ -37,14 +38,14 @@ def test_packing_agrees_with_plain_concatenation(lengths: list[int], window: int
     windows = [stream[start : start + window] for start in range(0, len(stream) - window + 1, window - 1)]
     expected = windows[rng.permutation(len(windows))[index]]
     assert [
-        (document, place) for document, start, stop in packing.pieces(sample) for place in range(start, stop)
+        (piece.document, place) for piece in packing.pieces(sample) for place in range(piece.start, piece.stop)
     ] == expected
 
 
 def test_an_epoch_holds_every_token_but_the_last_window_once() -> None:
-    packing = Packing(np.array([7, 1, 30, 12], np.int64), 0, 11, 10)
+    packing = Packing(FileLayout(np.array([7, 1, 30, 12], np.int64)), 0, 11, 10)
     seen = [piece for index in range(packing.windows_per_epoch) for piece in packing.pieces(index)]
-    places = [(document, place) for document, start, stop in seen for place in range(start, stop)]
+    places = [(piece.document, place) for piece in seen for place in range(piece.start, piece.stop)]
     # Windows share one token with the next: the last target of one is the first input of the other.
     assert len(places) - len(set(places)) <= packing.windows_per_epoch
     assert len(set(places)) >= 50 - 10

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stackwright import build, load_model
+from stackwright.train.load_list import checkpoint_exposures
 from tests.corpus import small_recipe
 
 STARCODER2 = (
@@ -20,6 +21,9 @@ STARCODER2 = (
     "model.tied_embeddings=false",
     "tokenizer.sentinels='first'",
     "tokenizer.spelling='underscores'",
+    "tokenizer.repository_sentinels=true",
+    "data.layout='repositories'",
+    "data.fim_repositories=true",
     "data.document_mask=true",
     "train.recompute=true",
 )
@@ -41,6 +45,9 @@ def test_a_starcoder2_run_is_released(repositories: Path, tmp_path: Path, monkey
     weight = load_model(tmp_path / "run", "step-000004").model.token_embedding.weight
     assert torch.equal(early.model.embed_tokens.weight, weight)
     assert AutoTokenizer.from_pretrained(release).convert_tokens_to_ids("<fim_prefix>") == 1
+    assert ours.tokenizer.sentinel_id("<repo_name>") == 5
+    (exposure, *_) = checkpoint_exposures(tmp_path / "run", [("directory/plain", "", "a.py")])
+    assert exposure.name == "step-000004"
     card = (release / "README.md").read_text()
     assert "`starcoder2`, 2 layers, width 32" in card
     assert "4 heads, grouped-query with 2 key-value heads, each token sees 16 tokens" in card
