@@ -99,8 +99,8 @@ class Loader:
         if piece.is_named:
             name = [tokenizer.sentinel_id(REPO_NAME), *tokenizer.encode(self._dataset.repos[document])]
             head = [*(name if piece.is_first else ()), *head, *tokenizer.encode(path_line(self._dataset.paths[document]))]
-        num_tokens = int(self._dataset.num_tokens[document]) - (not piece.is_last)
-        start, stop = (min(max(place - len(head), 0), num_tokens) for place in (piece.start, piece.stop))
+        # The segment of a file that is not the last ends before its end-of-text, and so does the piece.
+        start, stop = (max(place - len(head), 0) for place in (piece.start, piece.stop))
         return np.concatenate(
             (np.array(head[piece.start : piece.stop], np.int64), self._dataset.tokens(document, start, stop))
         )
