@@ -153,6 +153,10 @@ class DataSettings(Section):
     )
     fim_rate: Fraction = Field(0.5, description="share of pieces turned into fill-in-the-middle")
     spm_rate: Fraction = Field(0.5, description="share of those in suffix-prefix-middle order")
+    fim_level: Literal["context", "document"] = Field(
+        "context",
+        description="what is transformed: the pieces of a packed sample (as published), or whole documents before packing",
+    )
     fim_unit: Literal["character", "token"] = Field("character", description="where the cut points of a piece may fall")
     fim_repositories: bool = Field(
         False, description="transform the files of a repository each on its own; needs tokenizer.repository_sentinels"
@@ -308,6 +312,8 @@ class Recipe(Section):
                 raise ValueError('data.layout "repositories" needs tokenizer.repository_sentinels true, it is false')
             if self.data.fim_repositories:
                 raise ValueError("data.fim_repositories true needs tokenizer.repository_sentinels true, it is false")
+        if self.data.fim_level == "document" and (self.data.layout != "files" or self.data.fim_repositories):
+            raise ValueError('data.fim_level "document" is for data.layout "files" without data.fim_repositories')
         return self
 
 

@@ -14,6 +14,7 @@ What is done here, as in the training of SantaCoder and StarCoder2 (FACTS D, K 3
 
 - Context level: a sample is a window over packed documents; it is cut at end-of-text tokens, and each piece is drawn on
   its own with `rate`.
+  Document level, as an option, transforms whole documents before they are packed, so that a window may hold a part of one.
 - Repository level: a piece that holds `<file_sep>` is a repository. It is a candidate with `rate`, and then each of its
   files is drawn with `fragment_rate`, so that of files in repositories a quarter is transformed and not a half. What begins
   with `<repo_name>` names the repository and stays as it is.
@@ -38,6 +39,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from stackwright.tokenizer.special_tokens import FimIds
+
+DOCUMENT_SLACK = 16
+"""Tokens by which a document may grow: three sentinels, and what two cut words become when they are encoded in parts."""
 
 
 class Codec(Protocol):
@@ -93,6 +97,20 @@ def fim_sample(ids: Sequence[int], codec: Codec, rule: FimRule, rng: np.random.G
             sample += [*_transform_piece(piece, codec, rule, rng), eot]
     sample += _transform_piece(last, codec, rule, rng)
     return (sample + [codec.fim.pad] * (len(ids) - len(sample)))[: len(ids)]
+
+
+def fim_document(ids: Sequence[int], codec: Codec, rule: FimRule, rng: np.random.Generator) -> list[int]:
+    """Apply fill-in-the-middle to a whole document that ends with its end-of-text: document level.
+
+    Returns:
+        `DOCUMENT_SLACK` ids more than were given, padding after the end-of-text. A document that grows by more stays as it
+        is; that takes a cut in a word whose parts have many more tokens than the whole.
+    """
+    room, eot = len(ids) + DOCUMENT_SLACK, codec.fim.eot
+    document = [*_maybe_transform(list(ids[:-1]), codec, rule, rule.rate, rng), eot]
+    if len(document) > room:
+        document = list(ids)
+    return document + [codec.fim.pad] * (room - len(document))
 
 
 def _split(ids: Sequence[int], separator: int) -> list[list[int]]:

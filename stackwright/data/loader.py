@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stackwright.artifact import Artifact
-from stackwright.data.fim import FimRule, fim_sample
+from stackwright.data.fim import DOCUMENT_SLACK, FimRule, fim_document, fim_sample
 from stackwright.data.layout import FileLayout, Layout, RepositoryLayout
-from stackwright.data.packing import Packing, Piece, sample_rng
+from stackwright.data.packing import Packing, Piece, document_rng, sample_rng
 from stackwright.errors import DataError
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
@@ -83,6 +83,8 @@ class Loader:
     def sample(self, index: int) -> Ids:
         """Return sample `index`: seq_len + 1 ids, after fill-in-the-middle."""
         window = np.concatenate([self._tokens(piece) for piece in self._packing.pieces(index)])
+        if self._settings.fim_level == "document":
+            return window
         rng = sample_rng(self._seed, index)
         return np.array(fim_sample(window.tolist(), self._tokenizer, self._fim, rng), np.int64)
 
@@ -93,6 +95,10 @@ class Loader:
     def _tokens(self, piece: Piece) -> Ids:
         """Return the ids of a piece: what stands before the file, the file, and the end-of-text where it is the last."""
         document, tokenizer = piece.document, self._tokenizer
+        if self._settings.fim_level == "document":
+            rng = document_rng(self._seed, piece.epoch * len(self._dataset) + document)
+            ids = fim_document(self._dataset.tokens(document).tolist(), tokenizer, self._fim, rng)
+            return np.array(ids[piece.start : piece.stop], np.int64)
         if self._settings.layout == "files":
             return self._dataset.tokens(document, piece.start, piece.stop)
         head = [tokenizer.sentinel_id(FILE_SEP)]
@@ -133,7 +139,7 @@ def open_layout(
         lengths, repos, paths: tokens with end-of-text, repository and path of each document.
     """
     if settings.layout == "files":
-        return FileLayout(lengths)
+        return FileLayout(lengths + (DOCUMENT_SLACK if settings.fim_level == "document" else 0))
     names = {name: len(tokenizer.encode(name)) for name in set(repos)}
     path_lengths = [len(ids) for ids in tokenizer.encode_batch([path_line(path) for path in paths])]
     name_lengths = np.array([names[name] for name in repos], np.int64)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stackwright.data.layout import EpochOrder, Layout
 
-_PACKING_DOMAIN, _FIM_DOMAIN = 1, 2
+_PACKING_DOMAIN, _FIM_DOMAIN, _DOCUMENT_FIM_DOMAIN = 1, 2, 3
 
 
 def packing_rng(seed: int, epoch: int) -> np.random.Generator:
@@ -28,6 +28,11 @@ def sample_rng(seed: int, sample: int) -> np.random.Generator:
     return _keyed_rng(_FIM_DOMAIN, seed, sample)
 
 
+def document_rng(seed: int, number: int) -> np.random.Generator:
+    """Return the generator of one document's fill-in-the-middle in one epoch; `number` tells both."""
+    return _keyed_rng(_DOCUMENT_FIM_DOMAIN, seed, number)
+
+
 def _keyed_rng(domain: int, seed: int, index: int) -> np.random.Generator:
     # Philox is a keyed function of a counter: generators of different keys are independent without any warming up.
     return np.random.Generator(np.random.Philox(key=[domain << 32 | seed, index]))
@@ -37,6 +42,7 @@ def _keyed_rng(domain: int, seed: int, index: int) -> np.random.Generator:
 class Piece:
     """A part of a document's segment of the stream: its tokens from `start` to `stop`."""
 
+    epoch: int
     document: int
     start: int
     stop: int
@@ -71,7 +77,7 @@ class Packing:
             end = int(self._ends[place])
             begin = end - int(order.lengths[place])
             marks = (bool(marks[place]) for marks in (order.is_named, order.is_first, order.is_last))
-            pieces.append(Piece(int(order.documents[place]), start - begin, min(stop, end) - begin, *marks))
+            pieces.append(Piece(epoch, int(order.documents[place]), start - begin, min(stop, end) - begin, *marks))
             start = end
             place += 1
         return pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from stackwright.data.packing import Packing, packing_rng
 from stackwright.errors import RecipeError
 from stackwright.recipe import DataSettings, load_recipe
 from stackwright.tokenizer.special_tokens import FILE_SEP, REPO_NAME
+from tests.data.test_fim import text_of, undo
 from tests.fakes import ByteTokenizer
 
 IDS = {REPO_NAME: 300, FILE_SEP: 301}
@@ -40,6 +42,9 @@ class Files:
     def __init__(self, files: list[tuple[str, str, str]]) -> None:
         self.repos, self.paths, self.texts = map(list, zip(*files, strict=True))
         self.num_tokens = np.array([len(text) + 1 for text in self.texts], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
     def tokens(self, document: int, start: int = 0, stop: int | None = None) -> npt.NDArray[np.int64]:
         return np.array([*self.texts[document].encode(), ByteTokenizer.fim.eot], np.int64)[start:stop]
@@ -113,6 +118,41 @@ def test_repositories_stand_together_with_and_without_their_names() -> None:
 def test_the_share_of_names_is_the_recipes(rate: float) -> None:
     for stream in streams(open_loader(16, repository_name_rate=rate), 5):
         assert all((name is not None) == (rate == 1.0) for name, _ in parse(stream))
+
+
+def test_at_document_level_whole_documents_are_transformed_before_they_are_packed() -> None:
+    """Every document of an epoch is whole, in either order or as it was, and ends before its padding."""
+    fim, texts, transformed = ByteTokenizer.fim, {text for _, _, text in FILES}, Counter[str]()
+    settings = {"layout": "files", "fim_level": "document", "fim_rate": 0.5}
+    for stream in streams(open_loader(16, **settings), 60):
+        documents, document = list[list[int]](), list[int]()
+        for token in stream:
+            if token == fim.eot:
+                documents.append(document)
+                document = []
+            elif token != fim.pad:
+                document.append(token)
+        assert len(documents) >= len(FILES) - 2  # the last of an epoch may be cut off
+        for ids in documents:
+            text = text_of(undo(ids))
+            assert text in texts
+            if text:
+                transformed["yes" if fim.prefix in ids else "no"] += 1
+    assert abs(transformed["yes"] / transformed.total() - 0.5) < 0.12
+
+
+def test_at_document_level_a_sample_is_a_function_of_its_number() -> None:
+    settings = {"layout": "files", "fim_level": "document", "fim_rate": 1.0}
+    first, second = open_loader(16, **settings), open_loader(16, **settings)
+    for index in (3, 0, 17, 200):
+        assert np.array_equal(first.sample(index), second.sample(index))
+    inputs, targets = first.batch(0, 20)
+    assert (targets[inputs == ByteTokenizer.fim.eot] == -100).sum() > 0  # padding after a document carries no loss
+
+
+def test_document_level_is_for_files() -> None:
+    with pytest.raises(RecipeError, match=r'fim_level "document" is for data.layout "files"'):
+        load_recipe("starcoder2-3b", ["data.fim_level='document'"])
 
 
 FILE = st.tuples(st.integers(1, 40), st.integers(0, 4), st.integers(1, 9))
