@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from stackwright.data.loader import IGNORED_TARGET, Ids, TokenDataset
 from stackwright.model.transformer import Transformer
+from stackwright.train.loss import target_nats
 
 _CHOICE_DOMAIN = 3 << 32  # 1 and 2 are the loader's
 
@@ -113,10 +113,7 @@ def _window_nats(model: Transformer, batch: Sequence[Window]) -> list[float]:
     for row, window in enumerate(batch):
         inputs[row, : len(window.inputs)] = window.inputs
         targets[row, : len(window.targets)] = window.targets
-    logits_BTV = model(torch.from_numpy(inputs)).float()
-    nats_BT = F.cross_entropy(
-        logits_BTV.transpose(1, 2), torch.from_numpy(targets), ignore_index=IGNORED_TARGET, reduction="none"
-    )
+    nats_BT = target_nats(model, torch.from_numpy(inputs), torch.from_numpy(targets))
     return [float(value) for value in nats_BT.sum(dim=1, dtype=torch.float64)]
 
 
