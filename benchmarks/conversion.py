@@ -20,10 +20,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from stackwright.files import write_json
-from stackwright.model.convert import TensorFile, num_bytes, plan_shards
 from stackwright.model.hub import hub_tensors, layout_of
-from stackwright.model.hub_folder import INDEX_FILE, HubFolder, write_config
+from stackwright.model.hub_folder import HubFolder, write_config
+from stackwright.model.tensor_file import TensorFile, plan_shards, write_index
 from stackwright.plan import Plan
 from stackwright.recipe import load_recipe
 from stackwright.sizes import parse_size
@@ -42,9 +41,7 @@ def write_random_model(folder: Path, recipe: str, shard_bytes: int) -> None:
             for tensor in shard.tensors:
                 file.write(torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(dtype))
     write_config(folder, config, 0, dtype)
-    total = sum(num_bytes(tensor, dtype) for shard in shards for tensor in shard.tensors)
-    places = {tensor.name: shard.name for shard in shards for tensor in shard.tensors}
-    write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
+    write_index(folder, shards, dtype)
     sentinels = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>"]
     names = [*sentinels, *byte_alphabet()]
     tokenizer = Tokenizer(models.BPE({name: number for number, name in enumerate(names)}, []))

@@ -42,7 +42,9 @@ class Progress(Protocol):
         """Begin a task of `total` units; None when the amount is not known."""
 
 
-class _SilentTask:
+class SilentTask:
+    """A task that nobody watches."""
+
     def advance(self, amount: float) -> None:
         del amount
 
@@ -55,7 +57,7 @@ class SilentProgress:
 
     def task(self, label: str, total: float | None, unit: str) -> Task:
         del label, total, unit
-        return _SilentTask()
+        return SilentTask()
 
 
 def process_tree_bytes(root: int) -> int:

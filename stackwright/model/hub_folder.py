@@ -23,12 +23,11 @@ from torch import Tensor
 from stackwright.errors import CheckpointError
 from stackwright.files import sync_file, write_json
 from stackwright.model.config import ModelConfig
-from stackwright.model.hub import IGNORED_TENSORS, HubTensor, Layout, hub_tensors, layout_of, our_shapes
+from stackwright.model.hub import IGNORED_TENSORS, HubTensor, Layout, hub_tensors, our_shapes
 from stackwright.model.hub_config import CONFIG_FILE, from_hub_config, layout_in, read_hub_config, to_hub_config
+from stackwright.model.tensor_file import INDEX_FILE, WEIGHTS_FILE, write_weights
 from stackwright.model.transformer import Transformer
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 GENERATION_FILE = "generation_config.json"
 
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -134,20 +133,12 @@ def load_model_folder(folder: Path, device: str = "cpu", dtype: torch.dtype = to
     return model.eval()
 
 
-def to_hub_tensors(model: Transformer) -> dict[str, Tensor]:
-    """Return the model's tensors as they are stored; a tied head is left out."""
-    state = model.state_dict()
-    return {
-        tensor.name: tensor.from_ours(state[tensor.ours].detach()).contiguous()
-        for tensor in hub_tensors(model.config, layout_of(model.config))
-    }
-
-
 def save_model_folder(folder: Path, model: Transformer, eot_id: int, dtype: torch.dtype = torch.float32) -> None:
     """Write configuration, weights and generation defaults, synced. The caller makes the folder appear as a whole."""
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, model.config, eot_id, dtype)
-    save_tensors(folder / WEIGHTS_FILE, {name: tensor.to(dtype) for name, tensor in to_hub_tensors(model).items()})
+    state = model.state_dict()
+    write_weights(folder, model.config, lambda name: state[name].detach().cpu(), dtype)
 
 
 def write_config(folder: Path, config: ModelConfig, eot_id: int, dtype: torch.dtype) -> None:

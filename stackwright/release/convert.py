@@ -13,8 +13,9 @@ from stackwright.errors import UsageError
 from stackwright.files import sync_file, sync_folder
 from stackwright.generate.load import find_model_folder, load_tokenizer
 from stackwright.log import Progress
-from stackwright.model.convert import MAX_SHARD_BYTES, Shard, convert_folder
+from stackwright.model.convert import convert_folder
 from stackwright.model.hub_folder import HubFolder
+from stackwright.model.tensor_file import MAX_SHARD_BYTES, Shard
 
 DtypeName = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[DtypeName, torch.dtype] = {

@@ -1,0 +1,143 @@
+"""Writing the weights of a model tensor by tensor: shards, their index, and the bytes of each file.
+
+A folder of 60 GB is written in the memory of its largest tensor: one of ours is asked for, cut into what is to be stored,
+and written before the next. safetensors' own writer wants all tensors of a file at once, so files are written here: a
+length, a JSON header, the bytes (the format is documented with the library).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from stackwright.files import sync_file, write_json
+from stackwright.log import SilentTask, Task
+from stackwright.model.config import ModelConfig
+from stackwright.model.hub import HubTensor, hub_tensors, layout_of
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+MAX_SHARD_BYTES = 5_000_000_000
+"""The size of shards on the hub."""
+
+_DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
+_ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file that is to be written, and what is in it."""
+
+    name: str
+    tensors: tuple[HubTensor, ...]
+
+
+def num_bytes(tensor: HubTensor, dtype: torch.dtype) -> int:
+    size = dtype.itemsize
+    for length in tensor.shape:
+        size *= length
+    return size
+
+
+def plan_shards(tensors: Sequence[HubTensor], dtype: torch.dtype, max_shard_bytes: int) -> list[Shard]:
+    """Return the files to write: in order, each as full as it may be."""
+    groups: list[list[HubTensor]] = [[]]
+    filled = 0
+    for tensor in tensors:
+        size = num_bytes(tensor, dtype)
+        if groups[-1] and filled + size > max_shard_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(tensor)
+        filled += size
+    if len(groups) == 1:
+        return [Shard(WEIGHTS_FILE, tuple(groups[0]))]
+    return [
+        Shard(f"model-{number:05d}-of-{len(groups):05d}.safetensors", tuple(group))
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def write_weights(
+    folder: Path,
+    config: ModelConfig,
+    get: Callable[[str], Tensor],
+    dtype: torch.dtype,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    task: Task | None = None,
+) -> list[Shard]:
+    """Write the weights of a model in the layout of its family, with an index where there is more than one file.
+
+    Args:
+        folder: is there.
+        get: returns one of our tensors by its name; each is asked for once, in the order of the model.
+        max_shard_bytes: of one file, unless a single tensor is larger.
+        task: is told of every tensor that was written.
+    """
+    shards = plan_shards(hub_tensors(config, layout_of(config)), dtype, max_shard_bytes)
+    watcher = task or SilentTask()
+    name, ours = "", torch.empty(0)
+    for shard in shards:
+        with TensorFile(folder / shard.name, shard.tensors, dtype) as file:
+            for tensor in shard.tensors:
+                if tensor.ours != name:  # several that are stored may be rows of one of ours; they follow one another
+                    ours = torch.empty(0)
+                    name, ours = tensor.ours, get(tensor.ours)
+                file.write(tensor.from_ours(ours))
+                watcher.advance(1)
+    if len(shards) > 1:
+        write_index(folder, shards, dtype)
+    return shards
+
+
+def write_index(folder: Path, shards: Sequence[Shard], dtype: torch.dtype) -> None:
+    """Write which tensor is in which file."""
+    total = sum(num_bytes(tensor, dtype) for shard in shards for tensor in shard.tensors)
+    places = {tensor.name: shard.name for shard in shards for tensor in shard.tensors}
+    write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+class TensorFile:
+    """A safetensors file that is written tensor by tensor, in the order that was announced."""
+
+    def __init__(self, path: Path, tensors: Sequence[HubTensor], dtype: torch.dtype) -> None:
+        self._path, self._dtype = path, dtype
+        self._left: Iterator[HubTensor] = iter(tensors)
+        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+        begin = 0
+        for tensor in tensors:
+            end = begin + num_bytes(tensor, dtype)
+            header[tensor.name] = {
+                "dtype": _DTYPE_NAMES[dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [begin, end],
+            }
+            begin = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % _ALIGNMENT)
+        self._file: BinaryIO = path.open("wb")
+        self._file.write(len(text).to_bytes(8, "little") + text)
+
+    def write(self, values: Tensor) -> None:
+        tensor = next(self._left)
+        assert tuple(values.shape) == tensor.shape
+        self._file.write(values.to(self._dtype).contiguous().view(torch.uint8).numpy().data)
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None:
+            assert next(self._left, None) is None
+            sync_file(self._path)
