@@ -26,11 +26,10 @@ import numpy as np
 import torch
 
 from stackwright.artifact import load_artifact
-from stackwright.data.loader import Loader, TokenDataset
 from stackwright.model.hub_folder import save_model_folder
 from stackwright.recipe import Recipe, load_recipe
-from stackwright.tokenizer.codec import Tokenizer
 from stackwright.train.metrics import read_metrics
+from stackwright.train.phases import Phase
 from stackwright.train.trainer import TrainData, Trainer
 
 SIZES = {
@@ -54,14 +53,12 @@ def recipe_of(size: str, precision: str, steps: int) -> Recipe:
 
 
 def open_data(run: Path, recipe: Recipe) -> TrainData:
-    tokens, tokenizer = load_artifact(run / "tokens"), Tokenizer.load(run / "tokenizer")
-    loader = Loader(TokenDataset(tokens, "train", tokenizer.sha256), tokenizer, recipe.data, recipe.seed)
-    return TrainData(loader, tokenizer, run / "tokenizer", TokenDataset(tokens, "validation", tokenizer.sha256))
+    return TrainData.open(load_artifact(run / "tokens"), run / "tokenizer", recipe)
 
 
 def train_ours(run: Path, recipe: Recipe, folder: Path) -> list[float]:
     """Train with the project's own loop; returns the seconds of each step."""
-    Trainer(recipe, open_data(run, recipe), folder).run()
+    Trainer(Phase(recipe), open_data(run, recipe), folder).run()
     return [line["seconds"] for line in read_metrics(folder) if line["kind"] == "train"]
 
 
@@ -71,7 +68,7 @@ def train_theirs(run: Path, recipe: Recipe, folder: Path) -> list[float]:
     from transformers import Trainer as TheirTrainer
 
     data, train = open_data(run, recipe), recipe.train
-    own = Trainer(recipe, data, folder)
+    own = Trainer(Phase(recipe), data, folder)
     save_model_folder(folder / "first", own.model, data.tokenizer.eot)
     del own
     model = AutoModelForCausalLM.from_pretrained(folder / "first")

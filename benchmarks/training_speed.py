@@ -17,7 +17,7 @@ from stackwright.model.transformer import Transformer
 from stackwright.recipe import TrainSettings, load_recipe
 from stackwright.train.hardware import has_bfloat16_units, has_compiler, processor_name
 from stackwright.train.loss import summed_loss
-from stackwright.train.optimizer import build_optimizer
+from stackwright.train.optimizer import AdamW
 
 
 class Variant:
@@ -28,7 +28,7 @@ class Variant:
         self.name, self.bfloat16 = name, bfloat16
         self.model = Transformer(ModelConfig.from_settings(recipe.model, recipe.tokenizer.vocab_size + 5))
         self.model.init_weights(torch.Generator().manual_seed(0))
-        self.optimizer = build_optimizer(self.model, TrainSettings())
+        self.optimizer = AdamW(self.model.named_parameters(), TrainSettings())
         self.loss: Callable[..., torch.Tensor] = torch.compile(summed_loss) if compiled else summed_loss
         generator, shape = torch.Generator().manual_seed(1), (batch, recipe.data.seq_len)
         self.inputs = torch.randint(0, recipe.tokenizer.vocab_size, shape, generator=generator)
@@ -42,8 +42,8 @@ class Variant:
             loss = self.loss(self.model, self.inputs, self.targets) / self.targets.numel()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(1e-3)
+        self.optimizer.zero_grad()
         self.seconds.append(time.perf_counter() - wall)
         self.cpu.append(time.process_time() - cpu)
 
@@ -66,8 +66,8 @@ def main() -> None:
     for _ in range(options.rounds + 1):
         for variant in variants:
             variant.step()
-    tokens = variants[0].inputs.numel()
-    print(f"{processor_name()}, bfloat16 units: {has_bfloat16_units()}, {options.threads} threads, {tokens} tokens a step\n")
+    tokens, processor = variants[0].inputs.numel(), processor_name(torch.device("cpu"))
+    print(f"{processor}, bfloat16 units: {has_bfloat16_units()}, {options.threads} threads, {tokens} tokens a step\n")
     print("| variant | tokens/s (median) | CPU s per step | first step, s | times float32 (median, range) |")
     print("| --- | ---: | ---: | ---: | --- |")
     for variant in variants:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from stackwright.engine import Engine, NothingRemoved, Removals, StageContext, a
 from stackwright.errors import ArtifactError
 from stackwright.files import remove_folder
 from stackwright.govern.removals import load_removals
+from stackwright.launch import launched_rank, launched_size
 from stackwright.log import SilentProgress, file_log, get_logger
 from stackwright.recipe import Recipe
 from stackwright.run_folder import BUILDING, lock_run, open_run_folder, refuse_foreign_folder
@@ -104,21 +105,42 @@ def build(
         to_stage: stop after this stage.
         keep_tokenizer: use the tokenizer that is there although the dataset changed.
 
+    Under a launcher (`torchrun`), the first process does this and the others take their part in the training only.
+
     Raises:
         RunLockedError: another build holds the folder.
         ArtifactError: an artefact is half-written, changed or of another version.
     """
+    if launched_rank() > 0:
+        return _follow(recipe)
     stages = _chosen_stages(to_stage)
     forced = _forced_stages(from_stage)
     watcher = observer or BuildObserver()
     engine = Engine(workers or available_cores(), memory_bytes, watcher)
     refuse_foreign_folder(folder)
-    with lock_run(folder):
+    with _leading(), lock_run(folder):
         open_run_folder(folder, recipe)
         kept = frozenset({"tokenizer"} if keep_tokenizer else ())
         run = _Run(recipe, folder, engine, watcher, load_removals(folder), forced, kept)
         with file_log(folder / "build.log"), closing(engine):
             return [_build_stage(run, stage) for stage in stages]
+
+
+def _follow(recipe: Recipe) -> list[StageOutcome]:
+    """Be a process of a launcher that is not the first: wait for the training, which it does its part of."""
+    from stackwright.train.trainer import follow_training
+
+    follow_training(recipe)
+    return []
+
+
+def _leading() -> AbstractContextManager[None]:
+    """Let the other processes of a launcher go at the end, where there are any."""
+    if launched_size() == 1:
+        return nullcontext()
+    from stackwright.train.ranks import leading
+
+    return leading()
 
 
 def rebuild(

@@ -26,6 +26,7 @@ from stackwright.cli_output import print_json
 from stackwright.cli_plan import plan_command
 from stackwright.cli_serve import serve_command
 from stackwright.errors import TargetError
+from stackwright.launch import launched_rank
 from stackwright.recipe import load_recipe
 from stackwright.sizes import parse_size
 
@@ -94,6 +95,8 @@ def build_command(
 
     Stages: collect, curate, tokenizer, tokens, index, train, evaluate, release.
 
+    Under torchrun one process does so, and all train: `torchrun --nproc-per-node 8 -m stackwright build RECIPE`
+
     Example: `stackwright build tiny --set train.steps=200 --out runs/quick`
     """
     resolved = load_recipe(recipe, overrides or ())
@@ -102,6 +105,10 @@ def build_command(
     from stackwright import console
     from stackwright.build import build, plan_build
 
+    if launched_rank() > 0:
+        if not dry_run:
+            build(resolved, folder)
+        return
     if dry_run:
         outcomes = plan_build(resolved, folder, from_stage=from_stage, to_stage=to_stage)
         console.show_plan(resolved, folder, outcomes, as_json=as_json)

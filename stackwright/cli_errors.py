@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from stackwright.errors import StackwrightError, missing_extra
+from stackwright.launch import launched_rank, launched_size
 
 P = ParamSpec("P")
 
@@ -43,5 +44,6 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"stackwright: {message}", file=sys.stderr)
+    who = f"stackwright (rank {launched_rank()})" if launched_size() > 1 else "stackwright"
+    print(f"{who}: {message}", file=sys.stderr)
     sys.exit(code)

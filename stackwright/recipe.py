@@ -267,6 +267,27 @@ class TrainSettings(Section):
     checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints")
 
 
+class LongContextSettings(Section):
+    """A second part of training, on longer samples, from the weights and the optimizer of the first.
+
+    What is not here stays as it was. StarCoder2's models had one of 200 G tokens at 16,384 (FACTS G).
+    """
+
+    steps: PositiveInt = Field(description="optimizer updates, after those of train.steps")
+    seq_len: Annotated[int, Field(ge=2)] = Field(
+        description="tokens of a sample; the context grows to it where it is shorter"
+    )
+    rope_theta: float | None = Field(None, gt=0, description="base of the rotary positions; model.rope_theta when not set")
+    sliding_window: PositiveInt | None = Field(
+        None, description="tokens that a token sees, itself included; model.sliding_window when not set"
+    )
+    micro_batch_size: PositiveInt = Field(1, description="samples in one forward pass")
+    grad_accum_steps: PositiveInt = Field(1, description="forward passes in one step")
+    peak_lr: float = Field(3e-5, gt=0, description="learning rate after warm-up")
+    min_lr: float = Field(3e-6, ge=0, description="learning rate at the end of the cosine")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="steps of linear warm-up")
+
+
 class EvaluateSettings(Section):
     """Held-out bits per byte and single-line infilling, beside baselines."""
 
@@ -296,6 +317,7 @@ class Recipe(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
+    long_context: LongContextSettings | None = None
     evaluate: EvaluateSettings = EvaluateSettings()
     release: ReleaseSettings = ReleaseSettings()
 
@@ -303,6 +325,20 @@ class Recipe(Section):
     def _sample_fits_context(self) -> Recipe:
         if self.data.seq_len > self.model.max_seq_len:
             raise ValueError(f"data.seq_len {self.data.seq_len} must not exceed model.max_seq_len {self.model.max_seq_len}")
+        return self
+
+    @model_validator(mode="after")
+    def _context_can_grow(self) -> Recipe:
+        if self.long_context is None or self.model.positions == "rope":
+            return self
+        if self.long_context.seq_len > self.model.max_seq_len:
+            raise ValueError(
+                f"long_context.seq_len {self.long_context.seq_len} must not exceed model.max_seq_len "
+                f"{self.model.max_seq_len}: learned positions are weights, and there are none beyond it"
+            )
+        for name in ("rope_theta", "sliding_window"):
+            if (value := getattr(self.long_context, name)) is not None:
+                raise ValueError(f'long_context.{name} {value} is for architecture "starcoder2", not "gpt_bigcode"')
         return self
 
     @model_validator(mode="after")

@@ -65,10 +65,10 @@ STAGES = (
     Stage(
         "train",
         "checkpoints",
-        2,
+        3,
         "stackwright.train.trainer",
         ("tokens", "tokenizer"),
-        ("data", "model", "train", "seed"),
+        ("data", "model", "train", "long_context", "seed"),
         alone=True,
     ),
     Stage(

@@ -16,7 +16,7 @@ PACKAGE = Path(stackwright.__file__).parent
 # The layout of the design, top to bottom: a layer imports itself and the layers above it.
 LAYERS = [
     ["errors"],
-    ["recipe", "log", "document", "cache", "files"],
+    ["recipe", "log", "document", "cache", "files", "launch"],
     ["memo"],
     ["artifact"],
     ["run_folder"],

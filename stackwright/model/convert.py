@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from stackwright.log import Progress, SilentProgress
-from stackwright.model.hub import HubTensor, hub_tensors, layout_of, our_shapes
+from stackwright.model.hub import hub_tensors, layout_of
 from stackwright.model.hub_folder import HubFolder, write_config
 from stackwright.model.tensor_file import MAX_SHARD_BYTES, Shard, write_weights
 
@@ -29,18 +28,8 @@ def convert_folder(
         max_shard_bytes: of one file, unless a single tensor is larger.
     """
     source.check_tied_head()
-    config, shapes = source.config, our_shapes(source.config)
-    parts: dict[str, list[HubTensor]] = {}
-    for tensor in source.tensors:
-        parts.setdefault(tensor.ours, []).append(tensor)
-
-    def put_together(name: str) -> Tensor:
-        whole = torch.empty(shapes[name], dtype=dtype)
-        for part, stored in source.read(parts[name]):
-            whole[part.first : part.end] = part.to_ours(stored)
-        return whole
-
+    config = source.config
     task = (progress or SilentProgress()).task("convert", len(hub_tensors(config, layout_of(config))), "tensors")
-    shards = write_weights(target, config, put_together, dtype, max_shard_bytes, task)
+    shards = write_weights(target, config, lambda name: source.whole(name, dtype), dtype, max_shard_bytes, task)
     write_config(target, config, eot_id, dtype)
     return shards

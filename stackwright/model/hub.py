@@ -69,6 +69,11 @@ class HubTensor:
     heads: tuple[int, int] | None = None
     is_transposed: bool = False
 
+    @property
+    def rest(self) -> tuple[int, ...]:
+        """The shape of a row of ours."""
+        return self.shape[-2::-1] if self.is_transposed else self.shape[1:]
+
     def to_ours(self, stored: Tensor) -> Tensor:
         """Return the rows of our tensor."""
         if self.is_transposed:

@@ -96,6 +96,14 @@ class HubFolder:
                 for tensor in tensors:
                     yield tensor, opened.get_tensor(tensor.name)
 
+    def whole(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Return one of our tensors, put together from what is stored of it."""
+        parts = [tensor for tensor in self.tensors if tensor.ours == name]
+        whole = torch.empty((parts[-1].end, *parts[0].rest), dtype=dtype)
+        for part, stored in self.read(parts):
+            whole[part.first : part.end] = part.to_ours(stored)
+        return whole
+
     def check_tied_head(self) -> None:
         """Refuse a stored head that is not the embedding, where the configuration says that it is."""
         if not self.config.tied_embeddings or "lm_head.weight" not in self.files:

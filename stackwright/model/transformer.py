@@ -19,6 +19,7 @@ from stackwright.model.attention import CausalSelfAttention
 from stackwright.model.config import ModelConfig
 from stackwright.model.masks import SdpaSight, Sight
 from stackwright.model.rotary import Rotation
+from stackwright.model.sharding import set_rows
 
 
 class FeedForward(nn.Module):
@@ -75,18 +76,19 @@ class Transformer(nn.Module):
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw every weight from N(0, sigma); projections into the stream from N(0, sigma/sqrt(2 layers)); biases are 0.
 
-        2 x layers terms are added to the stream, and the smaller sigma keeps their sum in the range of one (GPT-2).
+        2 x layers terms are added to the stream, and the smaller sigma keeps their sum in the range of one (GPT-2). Each
+        weight is drawn whole, on the CPU, so that it is the same however the model is shared out.
         """
         std = self.config.init_std
         residual_std = std * (2 * self.config.num_layers) ** -0.5
         for name, parameter in self.named_parameters():  # a shared weight is named, and drawn, once
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "norm" in name:
-                nn.init.ones_(parameter)
-            else:
+            whole = torch.zeros(parameter.shape)
+            if "norm" in name and not name.endswith("bias"):
+                nn.init.ones_(whole)
+            elif not name.endswith("bias"):
                 into_stream = name.endswith(("out_proj.weight", "down_proj.weight"))
-                nn.init.normal_(parameter, std=residual_std if into_stream else std, generator=generator)
+                nn.init.normal_(whole, std=residual_std if into_stream else std, generator=generator)
+            set_rows(parameter, whole)
 
     def hidden_states(self, tokens_BT: Tensor, sight: Sight | None = None, positions_BT: Tensor | None = None) -> Tensor:
         """Return the normed stream [B, T, C], on which the head works.

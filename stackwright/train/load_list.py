@@ -7,9 +7,10 @@ they saw, so that a later removal can name them, and `training_data.json` says w
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,9 @@ from stackwright.data.loader import open_layout
 from stackwright.document import DOCUMENT_KEY, DocumentKey
 from stackwright.engine import Removals
 from stackwright.files import write_json
-from stackwright.recipe import DataSettings
+from stackwright.recipe import Recipe
 from stackwright.tokenizer.codec import Tokenizer
+from stackwright.train.phases import phases_of
 
 LOAD_LIST = pa.schema(
     [
@@ -74,18 +76,21 @@ def checkpoint_exposures(run_folder: Path, files: Sequence[DocumentKey]) -> list
         (path.parent.name, json.loads(path.read_text("utf-8")))
         for path in sorted(artifact.folder.glob("step-*/resume.json"))
     ]
-    settings = DataSettings.model_validate(config["data"])
-    layout = open_layout(
-        settings,
-        Tokenizer.load(min(artifact.folder.glob("step-*"))),
-        np.asarray(rows.column("num_tokens")),
-        rows.column("repo").to_pylist(),
-        rows.column("path").to_pylist(),
-    )
-    exposure = Exposure(layout, config["seed"], settings.seq_len)
+    tokenizer = Tokenizer.load(min(artifact.folder.glob("step-*")))
+    lengths = np.asarray(rows.column("num_tokens"))
+    repos, paths = rows.column("repo").to_pylist(), rows.column("path").to_pylist()
     numbers = np.array([number_of[key] for key in asked], np.int64)
-    times = exposure.times_sampled(numbers, [state["next_sample"] for _, state in states])
+    times = np.zeros((len(states), len(asked)), np.int64)
+    for phase in phases_of(_recipe_of(config)):
+        layout = open_layout(phase.recipe.data, tokenizer, lengths, repos, paths)
+        exposure = Exposure(layout, phase.recipe.seed, phase.recipe.data.seq_len)
+        times += exposure.times_sampled(numbers, [phase.num_samples(state["step"]) for _, state in states])
     return [
         CheckpointExposure(name, state["step"], {key: int(count) for key, count in zip(asked, row, strict=True) if count})
         for (name, state), row in zip(states, times, strict=True)
     ]
+
+
+def _recipe_of(config: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with the sections that a train stage noted; the others are of no account to it."""
+    return Recipe.model_validate({"name": "trained", "sources": [{"kind": "installed"}], **config})

@@ -1,7 +1,7 @@
 """metrics.jsonl, the one source of what happened in training, and the plot made from it.
 
-One line per step (`kind` "train") and one per validation ("validation"). On resume the lines after the step that is
-resumed from are cut off, so that no step stands there twice.
+One line per step (`kind` "train"), one per validation ("validation") and one per checkpoint ("memory"). On resume the lines
+after the step that is resumed from are cut off, so that no step stands there twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, first_step: int) -> None:
         path = folder / METRICS_FILE
-        kept = [line for line in read_metrics(folder) if line["step"] < first_step or _is_validation_of(line, first_step)]
+        kept = [line for line in read_metrics(folder) if line["step"] < first_step or _is_note_of(line, first_step)]
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode("utf-8"))
         self._file = path.open("a", encoding="utf-8")
 
@@ -39,9 +39,19 @@ class MetricsLog:
         self._file.close()
 
 
-def _is_validation_of(line: dict[str, Any], first_step: int) -> bool:
-    """A validation after n steps belongs to the checkpoint of n steps, which is resumed at step number n."""
-    return bool(line["kind"] == "validation" and line["step"] == first_step)
+class NoLog:
+    """What the ranks write to that are not the first."""
+
+    def write(self, line: dict[str, Any]) -> None:
+        del line
+
+    def close(self) -> None:
+        pass
+
+
+def _is_note_of(line: dict[str, Any], first_step: int) -> bool:
+    """What is noted after n steps belongs to the checkpoint of n steps, which is resumed at step number n."""
+    return bool(line["kind"] != "train" and line["step"] == first_step)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ import torch
 from stackwright.data.loader import IGNORED_TARGET, Ids, TokenDataset
 from stackwright.model.transformer import Transformer
 from stackwright.train.loss import target_nats
+from stackwright.train.ranks import Ranks, one_rank
 
 _CHOICE_DOMAIN = 3 << 32  # 1 and 2 are the loader's
 
@@ -70,26 +71,44 @@ def choose_documents(sizes: Ids, most: int) -> list[int]:
     return sorted(chosen)
 
 
-@torch.inference_mode()
 def score_documents(
-    model: Transformer, dataset: TokenDataset, documents: Sequence[int], eot: int, batch_tokens: int = 4096
+    model: Transformer,
+    dataset: TokenDataset,
+    documents: Sequence[int],
+    eot: int,
+    ranks: Ranks | None = None,
+    batch_tokens: int = 4096,
 ) -> list[DocumentScore]:
-    """Return the score of each document, in the order given."""
+    """Return the score of each document, in the order given. Ranks that share a model out share the work; all must call."""
     was_training = model.training
     model.eval()
     context = model.config.max_seq_len
-    windows = (
+    windows = [
         window for document in documents for window in windows_of(document, dataset.tokens(document)[:-1], eot, context)
-    )
+    ]
+    nats = _all_nats(model, list(_batches(windows, batch_tokens)), ranks or one_rank())
     bits = dict.fromkeys(documents, 0.0)
-    for batch in _batches(windows, batch_tokens):
-        for window, nats in zip(batch, _window_nats(model, batch), strict=True):
-            bits[window.document] += nats / math.log(2)
+    for window, value in zip(windows, nats, strict=True):
+        bits[window.document] += value / math.log(2)
     model.train(was_training)
     return [
         DocumentScore(document, bits[document], int(dataset.num_tokens[document]) - 1, int(dataset.num_bytes[document]))
         for document in documents
     ]
+
+
+def _all_nats(model: Transformer, batches: Sequence[list[Window]], ranks: Ranks) -> tuple[float, ...]:
+    """Return the nats of every window of all batches, of which each rank computes every `size`-th."""
+    found: list[float] = []
+    rounds = -(-len(batches) // ranks.size) if batches else 0
+    own = [list(batches[number * ranks.size :][: ranks.size]) for number in range(rounds)]
+    for group in own:
+        # Every rank goes through the model as often as the others: whoever has nothing left repeats a batch for nothing.
+        mine = group[ranks.rank] if ranks.rank < len(group) else group[0]
+        nats = _window_nats(model, mine)
+        for number, batch in enumerate(group):
+            found.extend(nats if number == ranks.rank else [0.0] * len(batch))
+    return ranks.total(*found) if found else ()
 
 
 def _batches(windows: Iterable[Window], batch_tokens: int) -> Iterator[list[Window]]:
@@ -113,7 +132,7 @@ def _window_nats(model: Transformer, batch: Sequence[Window]) -> list[float]:
     for row, window in enumerate(batch):
         inputs[row, : len(window.inputs)] = window.inputs
         targets[row, : len(window.targets)] = window.targets
-    nats_BT = target_nats(model, torch.from_numpy(inputs), torch.from_numpy(targets))
+    nats_BT = target_nats(model, torch.from_numpy(inputs).to(model.device), torch.from_numpy(targets).to(model.device))
     return [float(value) for value in nats_BT.sum(dim=1, dtype=torch.float64)]
 
 

@@ -16,10 +16,12 @@ from stackwright.data.loader import Loader, TokenDataset
 from stackwright.errors import CheckpointError, NonFiniteLossError
 from stackwright.recipe import Recipe, TrainSettings
 from stackwright.tokenizer.codec import Tokenizer
-from stackwright.train.checkpoint import latest_checkpoint
+from stackwright.train.checkpoint import latest_checkpoint, moments_file
 from stackwright.train.loss import summed_loss
 from stackwright.train.metrics import plot_losses, read_metrics, smoothed
-from stackwright.train.optimizer import build_optimizer
+from stackwright.train.optimizer import AdamW
+from stackwright.train.phases import Phase
+from stackwright.train.ranks import Ranks
 from stackwright.train.schedule import learning_rate
 from stackwright.train.trainer import TrainData, Trainer, deterministic
 from tests.corpus import small_recipe
@@ -27,13 +29,13 @@ from tests.corpus import small_recipe
 GOLDEN = Path(__file__).parent.parent / "golden" / "training_losses.json"
 
 
-def make_trainer(run: Path, folder: Path, *overrides: str) -> Trainer:
+def make_trainer(run: Path, folder: Path, *overrides: str, ranks: Ranks | None = None) -> Trainer:
     recipe: Recipe = small_recipe(Path("unused"), "train.steps=10", *overrides)
     tokens, tokenizer = load_artifact(run / "tokens"), Tokenizer.load(run / "tokenizer")
     loader = Loader(TokenDataset(tokens, "train", tokenizer.sha256), tokenizer, recipe.data, recipe.seed)
     validation = TokenDataset(tokens, "validation", tokenizer.sha256)
     folder.mkdir(exist_ok=True)
-    return Trainer(recipe, TrainData(loader, tokenizer, run / "tokenizer", validation), folder)
+    return Trainer(Phase(recipe), TrainData(loader, tokenizer, run / "tokenizer", validation), folder, ranks=ranks)
 
 
 def losses_of(folder: Path) -> list[float]:
@@ -44,7 +46,7 @@ def state_of(folder: Path) -> dict[str, bytes]:
     """Return the bytes of everything that the last checkpoint holds of model and optimizer."""
     checkpoint = latest_checkpoint(folder)
     assert checkpoint is not None
-    return {name: (checkpoint / name).read_bytes() for name in ("model.safetensors", "resume.safetensors", "resume.json")}
+    return {name: (checkpoint / name).read_bytes() for name in ("model.safetensors", moments_file(0, 1), "resume.json")}
 
 
 STARCODER2 = ("model.architecture='starcoder2'", "model.num_heads=4", "model.num_kv_heads=2", "model.sliding_window=16")
@@ -117,9 +119,9 @@ def test_accumulated_micro_batches_equal_one_large_batch(finished_run: Path, tmp
 
 def test_optimizer_step_agrees_with_plain_adamw(finished_run: Path, tmp_path: Path) -> None:
     """Two updates of AdamW as the paper writes them (arXiv 1711.05101, algorithm 2), in numpy."""
-    settings = TrainSettings(peak_lr=0.01, weight_decay=0.2, beta1=0.8, beta2=0.9, adam_eps=1e-6)
+    settings = TrainSettings(weight_decay=0.2, beta1=0.8, beta2=0.9, adam_eps=1e-6)
     trainer = make_trainer(finished_run, tmp_path)
-    optimizer = build_optimizer(trainer.model, settings)
+    optimizer = AdamW(trainer.model.named_parameters(), settings)
     before = {name: parameter.detach().double().numpy().copy() for name, parameter in trainer.model.named_parameters()}
     moments = {name: (np.zeros_like(value), np.zeros_like(value)) for name, value in before.items()}
     for step in (1, 2):
@@ -133,8 +135,9 @@ def test_optimizer_step_agrees_with_plain_adamw(finished_run: Path, tmp_path: Pa
             decay = 0.2 if parameter.dim() >= 2 else 0.0
             before[name] *= 1 - 0.01 * decay
             before[name] -= 0.01 * (first / (1 - 0.8**step)) / (np.sqrt(second / (1 - 0.9**step)) + 1e-6)
-        optimizer.step()
+        optimizer.step(0.01)
         optimizer.zero_grad()
+    assert optimizer.updates == 2
     for name, parameter in trainer.model.named_parameters():
         assert np.allclose(parameter.detach().numpy(), before[name], atol=2e-5), name
 
