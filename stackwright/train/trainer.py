@@ -304,16 +304,17 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
 @contextmanager
 def deterministic(threads: int, device: torch.device | None = None) -> Iterator[None]:
     """Run torch with a fixed number of threads and, on the CPU, deterministic algorithms, and put both back."""
-    before_threads, before_mode = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before_threads, before_mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     fill: Any = torch.utils.deterministic  # its one attribute is made at run time
     before_fill = fill.fill_uninitialized_memory
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(device is None or device.type == "cpu")
+    # use_deterministic_algorithms does the same, and loads the compiler for it: 68 MB.
+    torch.set_deterministic_debug_mode("error" if device is None or device.type == "cpu" else "default")
     # Filling fresh memory would only hide a read of it, which no operation here does, and costs a sixth of the time.
     fill.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before_threads)
-        torch.use_deterministic_algorithms(before_mode)
+        torch.set_deterministic_debug_mode(before_mode)
         fill.fill_uninitialized_memory = before_fill
