@@ -10,10 +10,12 @@ Letters: B batch, T tokens, C width, H query heads, K key-value heads, D head si
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stackwright.model.config import ModelConfig
+from stackwright.model.lean import normed_linear
 from stackwright.model.masks import Sight
 from stackwright.model.rotary import Rotation
 
@@ -29,9 +31,10 @@ class CausalSelfAttention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, sum(self.split_sizes))
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x_BTC: Tensor, sight: Sight, rotation: Rotation | None = None) -> Tensor:
+    def forward(self, x_BTC: Tensor, norm: nn.LayerNorm, sight: Sight, rotation: Rotation | None = None) -> Tensor:
+        """Return what is added to the stream [B, T, C], of which the layer reads the normed form."""
         B, T, C = x_BTC.shape
-        q_BTC, k_BTC, v_BTC = self.qkv_proj(x_BTC).split(self.split_sizes, dim=-1)
+        q_BTC, k_BTC, v_BTC = torch.split(normed_linear(norm, x_BTC, self.qkv_proj), self.split_sizes, dim=-1)
         q_BHTD = q_BTC.view(B, T, self.num_heads, self.head_dim).transpose(1, 2)
         k_BKTD = k_BTC.view(B, T, self.num_kv_heads, self.head_dim).transpose(1, 2)
         v_BKTD = v_BTC.view(B, T, self.num_kv_heads, self.head_dim).transpose(1, 2)

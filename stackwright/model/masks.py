@@ -8,7 +8,8 @@ A token sees itself and what stands before it; with a sliding window only the la
 `SdpaSight` computes it with torch's fused attention: in one call where the rule is plain causality, and otherwise in chunks
 of queries, each against no more keys than its window and its documents reach back to, so that work and memory grow with the
 window and not with the square of the length. `FlexSight` hands the rule itself to FlexAttention, which skips blocks that
-nobody sees; compiled on a GPU it is the quicker one. Both equal a plain reference in tests/model/test_masks.py.
+nobody sees; compiled on a GPU it is the quicker one. Both equal a plain reference in tests/model/test_masks.py. Training on
+a processor has its own chunks (`lean.py`).
 
 Letters: B batch, H query heads, K key-value heads, T tokens, S keys seen by a chunk, D head size.
 """
@@ -24,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from stackwright.model.lean import CHUNK_QUERIES, Chunk, attend_in_chunks, is_lean
 
 MIN_CHUNK, MAX_CHUNK = 128, 1024
 """Queries at a time: a chunk sees chunk + window - 1 keys, so a long one wastes work and a short one makes many calls."""
@@ -52,6 +55,8 @@ class SdpaSight:
 
     def attend(self, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, dropout: float = 0.0) -> Tensor:
         T, S = q_BHTD.size(2), k_BKTD.size(2)
+        if is_lean(q_BHTD) and T == S and dropout == 0.0:
+            return attend_in_chunks(q_BHTD, k_BKTD, v_BKTD, self._chunks(T, q_BHTD.device))
         is_grouped = k_BKTD.size(1) != q_BHTD.size(1)
         if self.documents_BT is None and (T == 1 or T == S) and (self.window is None or self.window >= S):
             return F.scaled_dot_product_attention(
@@ -73,6 +78,17 @@ class SdpaSight:
                 )
             )
         return torch.cat(chunks, dim=2)
+
+    def _chunks(self, num_tokens: int, device: torch.device) -> list[Chunk]:
+        """Cut as many queries as keys into chunks for `attend_in_chunks`."""
+        chunks = []
+        is_causal = self.window is None and self.documents_BT is None
+        for start in range(0, num_tokens, CHUNK_QUERIES):
+            stop = min(start + CHUNK_QUERIES, num_tokens)
+            first = self._first_seen(start)
+            # Plain causality hides nothing before the chunk's own tokens.
+            chunks.append(Chunk(first, start, stop, self._mask(start if is_causal else first, start, stop, device)))
+        return chunks
 
     def _first_seen(self, start: int) -> int:
         """Return the first key that any query from `start` on sees."""

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stackwright.model.attention import CausalSelfAttention
 from stackwright.model.config import ModelConfig
+from stackwright.model.lean import linear_of, normed_linear
 from stackwright.model.masks import SdpaSight, Sight
 from stackwright.model.rotary import Rotation
 from stackwright.model.sharding import set_rows
@@ -31,9 +32,15 @@ class FeedForward(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        h_BTF = F.gelu(self.up_proj(x_BTC), approximate="tanh")
-        return F.dropout(self.down_proj(h_BTF), self.dropout, self.training)
+    def forward(self, x_BTC: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Return what is added to the stream [B, T, C], of which the layer reads the normed form."""
+        h_BTF = normed_linear(norm, x_BTC, self.up_proj)
+        added_BTC = linear_of(_gelu, h_BTF, self.down_proj)
+        return F.dropout(added_BTC, self.dropout, self.training)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
 
 
 class Block(nn.Module):
@@ -47,8 +54,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, x_BTC: Tensor, sight: Sight, rotation: Rotation | None = None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), sight, rotation)
-        added_BTC: Tensor = x_BTC + self.feed_forward(self.feed_forward_norm(x_BTC))
+        x_BTC = x_BTC + self.attention(x_BTC, self.attention_norm, sight, rotation)
+        added_BTC: Tensor = x_BTC + self.feed_forward(x_BTC, self.feed_forward_norm)
         return added_BTC
 
 

@@ -34,7 +34,14 @@ from stackwright.recipe import Recipe
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.tokenizer.training import tokenizer_files
 from stackwright.train.checkpoint import ResumeState, latest_checkpoint, load_checkpoint, save_checkpoint
-from stackwright.train.hardware import choose_compile, choose_precision, choose_threads, peak_memory, processor_name
+from stackwright.train.hardware import (
+    choose_compile,
+    choose_precision,
+    choose_threads,
+    keeping_freed_memory,
+    peak_memory,
+    processor_name,
+)
 from stackwright.train.load_list import LOAD_LIST, TRAINING_DATA_FILE, write_load_list
 from stackwright.train.loss import num_valid, summed_loss
 from stackwright.train.metrics import MetricsLog, NoLog, plot_losses, read_metrics
@@ -160,7 +167,7 @@ class Trainer:
             stop_at: leave after this step with a checkpoint, without bending the schedule.
         """
         last = min(stop_at or self.phase.last_step, self.phase.last_step)
-        with deterministic(self.threads, self.ranks.device):
+        with deterministic(self.threads, self.ranks.device), keeping_freed_memory():
             self._resume()
             task = self.progress.task("train", self.phase.last_step, "steps")
             task.advance(self.state.step)
