@@ -8,11 +8,13 @@ its next sample, on any number of processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from stackwright.artifact import Artifact
 from stackwright.data.fim import DOCUMENT_SLACK, FimRule, fim_document, fim_sample
@@ -36,11 +38,10 @@ class TokenDataset:
     def __init__(self, tokens: Artifact, split: str, tokenizer_sha256: str) -> None:
         self.split = split
         self._parts = load_token_parts(tokens.folder, tokenizer_sha256)
-        rows = tokens.table("documents").read(["repo", "path", "split", "num_tokens", "num_bytes"])
-        chosen = np.flatnonzero(np.array(rows.column("split").to_pylist(), dtype=object) == split)
+        self._table = tokens.table("documents")
+        rows = self._table.read(["split", "num_tokens", "num_bytes"])
+        chosen = np.flatnonzero(np.asarray(pa.compute.equal(rows.column("split"), split)))
         self.rows = chosen  # positions in the table, which is in document order
-        self.repos: list[str] = rows.column("repo").take(pa.array(chosen)).to_pylist()
-        self.paths: list[str] = rows.column("path").take(pa.array(chosen)).to_pylist()
         counts = [len(part.bounds) for part in self._parts]
         self._part = np.repeat(np.arange(len(counts)), counts)[chosen]
         self._first = np.concatenate([part.firsts for part in self._parts])[chosen]
@@ -49,6 +50,20 @@ class TokenDataset:
 
     def __len__(self) -> int:
         return len(self._part)
+
+    @cached_property
+    def repos(self) -> list[str]:
+        """The repository of each document; read when it is asked for, as names take more memory than all else here."""
+        return self._names("repo")
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The path of each document in its repository."""
+        return self._names("path")
+
+    def _names(self, column: str) -> list[str]:
+        names: list[str] = self._table.read([column]).column(column).take(pa.array(self.rows)).to_pylist()
+        return names
 
     def tokens(self, document: int, start: int = 0, stop: int | None = None) -> Ids:
         """Return ids [start, stop) of a document, counted from its beginning; its end-of-text is the last one."""
@@ -68,7 +83,9 @@ class Loader:
         self._dataset, self._tokenizer, self._settings, self._seed = dataset, tokenizer, settings, seed
         self._fim = _fim_rule(settings, tokenizer)
         window = settings.seq_len + 1
-        layout = open_layout(settings, tokenizer, dataset.num_tokens, dataset.repos, dataset.paths)
+        is_joined = settings.layout == "repositories"
+        names = (dataset.repos, dataset.paths) if is_joined else ((), ())
+        layout = open_layout(settings, tokenizer, dataset.num_tokens, *names)
         self._packing = Packing(layout, seed, window, settings.seq_len)
         if self._packing.windows_per_epoch == 0:
             raise DataError(
@@ -136,7 +153,8 @@ def open_layout(
     """Return how the documents of a split stand one after another.
 
     Args:
-        lengths, repos, paths: tokens with end-of-text, repository and path of each document.
+        lengths, repos, paths: tokens with end-of-text, repository and path of each document; names are for repositories that
+            are joined.
     """
     if settings.layout == "files":
         return FileLayout(lengths + (DOCUMENT_SLACK if settings.fim_level == "document" else 0))

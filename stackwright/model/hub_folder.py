@@ -7,8 +7,6 @@ name of the tensor and the file: missing, unknown, of another shape, in two file
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,11 +15,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stackwright.errors import CheckpointError
-from stackwright.files import sync_file, write_json
+from stackwright.files import write_json
 from stackwright.model.config import ModelConfig
 from stackwright.model.hub import IGNORED_TENSORS, HubTensor, Layout, hub_tensors, our_shapes
 from stackwright.model.hub_config import CONFIG_FILE, from_hub_config, layout_in, read_hub_config, to_hub_config
@@ -29,8 +26,6 @@ from stackwright.model.tensor_file import INDEX_FILE, WEIGHTS_FILE, write_weight
 from stackwright.model.transformer import Transformer
 
 GENERATION_FILE = "generation_config.json"
-
-_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -152,17 +147,6 @@ def save_model_folder(folder: Path, model: Transformer, eot_id: int, dtype: torc
 def write_config(folder: Path, config: ModelConfig, eot_id: int, dtype: torch.dtype) -> None:
     write_json(folder / CONFIG_FILE, to_hub_config(config, eot_id, dtype))
     write_json(folder / GENERATION_FILE, {"bos_token_id": eot_id, "eos_token_id": eot_id, "pad_token_id": eot_id})
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors durably. Raises `OSError` for what the system refuses, which the library wraps in a type of its own."""
-    try:
-        save_file(dict(tensors), path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        if number := _SYSTEM_ERROR.search(str(error)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-        raise
-    sync_file(path)
 
 
 def _weight_files(folder: Path) -> dict[Path, set[str] | None]:

@@ -8,11 +8,11 @@ length, a JSON header, the bytes (the format is documented with the library).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import torch
 from torch import Tensor
@@ -40,7 +40,24 @@ class Shard:
     tensors: tuple[HubTensor, ...]
 
 
-def num_bytes(tensor: HubTensor, dtype: torch.dtype) -> int:
+class Named(Protocol):
+    """What has to be known of a tensor before it is written."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class NamedShape:
+    """A tensor that is written as it is."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+def num_bytes(tensor: Named, dtype: torch.dtype) -> int:
     size = dtype.itemsize
     for length in tensor.shape:
         size *= length
@@ -105,12 +122,21 @@ def write_index(folder: Path, shards: Sequence[Shard], dtype: torch.dtype) -> No
     write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
 
 
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write float32 tensors durably, each from where it is."""
+    with TensorFile(
+        path, [NamedShape(name, tuple(tensor.shape)) for name, tensor in tensors.items()], torch.float32
+    ) as file:
+        for tensor in tensors.values():
+            file.write(tensor.detach().cpu())
+
+
 class TensorFile:
     """A safetensors file that is written tensor by tensor, in the order that was announced."""
 
-    def __init__(self, path: Path, tensors: Sequence[HubTensor], dtype: torch.dtype) -> None:
+    def __init__(self, path: Path, tensors: Sequence[Named], dtype: torch.dtype) -> None:
         self._path, self._dtype = path, dtype
-        self._left: Iterator[HubTensor] = iter(tensors)
+        self._left: Iterator[Named] = iter(tensors)
         header: dict[str, object] = {"__metadata__": {"format": "pt"}}
         begin = 0
         for tensor in tensors:

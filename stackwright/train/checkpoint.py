@@ -27,9 +27,9 @@ from torch import Tensor
 from stackwright.errors import CheckpointError
 from stackwright.files import sync_file, sync_folder, write_json
 from stackwright.model.hub import our_shapes
-from stackwright.model.hub_folder import HubFolder, save_tensors, write_config
+from stackwright.model.hub_folder import HubFolder, write_config
 from stackwright.model.sharding import first_row, set_rows, whole_tensor
-from stackwright.model.tensor_file import write_weights
+from stackwright.model.tensor_file import save_tensors, write_weights
 from stackwright.model.transformer import Transformer
 from stackwright.train.optimizer import AdamW
 from stackwright.train.phases import continues
@@ -140,11 +140,7 @@ def load_checkpoint(checkpoint: Path, model: Transformer, optimizer: AdamW) -> R
 
 
 def _moments(optimizer: AdamW) -> dict[str, Tensor]:
-    return {
-        f"{name}:{kind}": rows.detach().cpu().contiguous()
-        for name, moments in optimizer.moments.items()
-        for kind, rows in vars(moments).items()
-    }
+    return {f"{name}:{kind}": rows for name, moments in optimizer.moments.items() for kind, rows in vars(moments).items()}
 
 
 def _save_weights(folder: Path, model: Transformer, eot_id: int, ranks: Ranks) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stackwright.cli import main
-from stackwright.model.hub_folder import save_tensors
+from stackwright.model.tensor_file import save_tensors
 from stackwright.train import checkpoint
 
 
