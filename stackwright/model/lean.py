@@ -85,7 +85,11 @@ class _LinearOf(torch.autograd.Function):
     ) -> Tensor:
         ctx.function = function
         ctx.save_for_backward(x, weight, *parameters)
-        return F.linear(function(x, *parameters).to(weight.dtype), weight, bias)
+        # What stays is allocated before what goes, which then leaves no hole under it.
+        product = torch.empty(*x.shape[:-1], len(weight), dtype=weight.dtype)
+        value_NI = function(x, *parameters).to(weight.dtype).flatten(0, -2)
+        torch.addmm(bias, value_NI, weight.T, out=product.flatten(0, -2))
+        return product
 
     @staticmethod
     @once_differentiable

@@ -124,9 +124,8 @@ def write_index(folder: Path, shards: Sequence[Shard], dtype: torch.dtype) -> No
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write float32 tensors durably, each from where it is."""
-    with TensorFile(
-        path, [NamedShape(name, tuple(tensor.shape)) for name, tensor in tensors.items()], torch.float32
-    ) as file:
+    shapes = [NamedShape(name, tuple(tensor.shape)) for name, tensor in tensors.items()]
+    with TensorFile(path, shapes, torch.float32) as file:
         for tensor in tensors.values():
             file.write(tensor.detach().cpu())
 
