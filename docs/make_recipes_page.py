@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from stackwright.recipe import DirectorySource, InstalledSource, Recipe
+from stackwright.recipe import DirectorySource, InstalledSource, Recipe, section_of
 
 PAGE = Path(__file__).with_name("recipes.md")
 
@@ -24,10 +24,12 @@ def rows_of(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Return one table row per key of a section and its sub-sections."""
     rows = []
     for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            rows += rows_of(annotation, f"{prefix}{name}.")
-        elif name != "sources":
+        if name == "sources":
+            continue
+        section = section_of(field.annotation)
+        if section is not None:
+            rows += rows_of(section, f"{prefix}{name}.")
+        else:
             default = "required" if field.is_required() else f"`{field.default!r}`"
             rows.append(f"| `{prefix}{name}` | {default} | {field.description or ''} |")
     return rows

@@ -7,7 +7,7 @@ over the ranks, and the activations of one micro-batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stackwright.errors import UsageError, nearest_names
@@ -23,6 +23,7 @@ from stackwright.model.footprint import (
 )
 from stackwright.recipe import Recipe
 from stackwright.tokenizer.special_tokens import FimTemplate
+from stackwright.train.phases import phases_of
 
 ASSUMED_MFU = 0.4
 """Share of the peak that training reaches, where nothing else is said."""
@@ -67,18 +68,24 @@ class Plan:
 
     @property
     def tokens_per_step(self) -> int:
-        train = self.recipe.train
-        return train.micro_batch_size * train.grad_accum_steps * self.recipe.data.seq_len
+        """Tokens of a step of the base part."""
+        return phases_of(self.recipe)[0].tokens_per_step
 
     @property
     def tokens(self) -> int:
-        return self.tokens_per_step * self.recipe.train.steps
+        """Tokens of the whole training, a part at a longer context included."""
+        return sum(phase.num_tokens(phase.last_step) for phase in phases_of(self.recipe))
 
     @property
     def flops(self) -> float:
         """FLOPs of the whole training."""
-        per_token = training_flops_per_token(self.config, self.recipe.data.seq_len, recompute=self.recipe.train.recompute)
-        return per_token * self.tokens
+        total = 0.0
+        for phase in phases_of(self.recipe):
+            config = replace(self.config, sliding_window=phase.recipe.model.sliding_window)
+            config = replace(config, max_seq_len=phase.recipe.model.max_seq_len)
+            per_token = training_flops_per_token(config, phase.recipe.data.seq_len, recompute=self.recipe.train.recompute)
+            total += per_token * phase.num_tokens(phase.last_step)
+        return total
 
     @property
     def seconds(self) -> float:
@@ -87,7 +94,8 @@ class Plan:
     def training_bytes(self) -> dict[str, int]:
         """Return the memory of one rank by what it holds."""
         size, ranks = self.config.num_parameters(), self.num_gpus
-        tokens = self.recipe.train.micro_batch_size * self.recipe.data.seq_len
+        phases = phases_of(self.recipe)
+        tokens = max(phase.recipe.train.micro_batch_size * phase.recipe.data.seq_len for phase in phases)
         bytes_per_value = 4 if self.recipe.train.precision == "float32" else 2
         activations = tokens * activation_bytes_per_token(
             self.config, recompute=self.recipe.train.recompute, bytes_per_value=bytes_per_value

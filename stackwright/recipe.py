@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -447,6 +447,14 @@ def _recipe_error(error: ValidationError) -> RecipeError:
     return RecipeError(f"recipe key {shown}{given}: {message}", f"mend it in the recipe or with --set {shown}=VALUE")
 
 
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a key's type stands for, also where the section may be left out; None for a plain value."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys of the section in which an unknown key was found."""
     section: Any = Recipe
@@ -454,7 +462,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         if part in ("installed", "directory"):
             section = InstalledSource if part == "installed" else DirectorySource
         elif isinstance(part, str) and part in section.model_fields and part != "sources":
-            section = section.model_fields[part].annotation
+            section = section_of(section.model_fields[part].annotation)
     return list(section.model_fields)
 
 

@@ -96,3 +96,15 @@ def test_the_command_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "model card" not in CliRunner().invoke(app, ["plan", "santacoder"]).output
     facts = json.loads(CliRunner().invoke(app, ["plan", "tiny", "--json", "--set", "train.steps=5"]).output)
     assert facts["training"]["tokens"] == 5 * 2048
+
+
+@pytest.mark.parametrize(
+    ("name", "base"), [("starcoder2-3b", 3.1e12), ("starcoder2-7b", 3.5e12), ("starcoder2-15b", 4.1e12)]
+)
+def test_the_long_part_of_a_training_counts(name: str, base: float) -> None:
+    """FACTS F4: the published tokens of the base, and 200 G more at 16,384, where a token costs more attention."""
+    recipe = load_recipe(name)
+    whole, alone = Plan.of(recipe), Plan.of(recipe.model_copy(update={"long_context": None}))
+    assert alone.tokens == pytest.approx(base, rel=0.03)
+    assert whole.tokens - alone.tokens == pytest.approx(200e9, rel=1e-4)
+    assert (whole.flops - alone.flops) / (whole.tokens - alone.tokens) > alone.flops / alone.tokens

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from stackwright.errors import RecipeError
-from stackwright.recipe import Recipe, builtin_recipes, dump_recipe, load_recipe, parse_recipe
+from stackwright.recipe import Recipe, builtin_recipes, dump_recipe, load_recipe, parse_recipe, section_of
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
@@ -92,9 +92,9 @@ def test_any_text_survives_the_written_recipe(text: str) -> None:
 def sections_of(model: type[BaseModel], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found += sections_of(annotation, f"{prefix}{name}.")
+        section = section_of(field.annotation)
+        if section is not None and name != "sources":
+            found += sections_of(section, f"{prefix}{name}.")
         elif name != "sources":
             found.append((f"{prefix}{name}", field))
     return found
