@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stackwright.cli_errors import one_line_errors
 from stackwright.cli_output import print_json
-from stackwright.recipe import load_recipe
+from stackwright.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,19 +25,46 @@ def plan_command(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs among which training is shared out.")] = 1,
     gpu: Annotated[str, typer.Option(help="Their kind: v100, a100, h100 or h200.")] = "h100",
     mfu: Annotated[float, typer.Option(min=0.01, max=1, help="Share of their peak that is reached.")] = 0.4,
+    fit: Annotated[
+        Path | None,
+        typer.Option("--fit", metavar="RUN", help="Train nine small models on a run's tokens and forecast the recipe."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """Say what a recipe takes: parameters, memory of weights, cache and training, FLOPs, tokens, days.
 
-    Example: `stackwright plan starcoder2-7b --gpus 432 --gpu h100`
+    With --fit RUN also how training on this machine will end: loss, time and memory, and once it has, how far off that was.
+
+    Examples: `stackwright plan starcoder2-7b --gpus 432 --gpu h100`
+
+    `stackwright build tiny --to tokens && stackwright plan tiny --fit runs/tiny && stackwright build tiny`
     """
     from stackwright.plan import Plan
 
-    facts = Plan.of(load_recipe(recipe, overrides or ()), gpus, gpu, mfu).to_json()
+    resolved = load_recipe(recipe, overrides or ())
+    facts = Plan.of(resolved, gpus, gpu, mfu).to_json()
+    if fit is not None:
+        facts["forecast"] = _forecast(resolved, fit, quiet=as_json)
     if as_json:
         print_json(facts)
     else:
         _show(facts)
+
+
+def _forecast(recipe: Recipe, run: Path, *, quiet: bool) -> dict[str, Any]:
+    from rich.console import Console
+
+    from stackwright.console import ConsoleProgress
+    from stackwright.forecast import errors_of, forecast, measured
+
+    with ConsoleProgress(Console(quiet=quiet, stderr=True, highlight=False)) as progress:
+        predicted = forecast(recipe, run, progress)
+    actual = measured(run)
+    return {
+        "predicted": asdict(predicted),
+        "measured": None if actual is None else asdict(actual),
+        "error": None if actual is None else errors_of(predicted, actual),
+    }
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -62,6 +91,26 @@ def _show(facts: dict[str, Any]) -> None:
     for name, size in memory.items():
         if name != "total":
             console.print(f"    {name}: {size / 1e9:,.2f}")
+    if "forecast" in facts:
+        console.print("")
+        console.print(_forecast_table(facts["forecast"]))
+
+
+def _forecast_table(facts: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    columns = ["on this machine", "predicted", *(["measured", "error"] if facts["measured"] else [])]
+    table = Table(*columns, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = {"bits_per_byte": ("bits per byte", "{:.3f}", 1.0), "seconds": ("seconds", "{:,.0f}", 1.0)}
+    rows["peak_bytes"] = ("peak of memory, MB", "{:,.0f}", 1e-6)
+    for name, (label, form, scale) in rows.items():
+        cells = [form.format(facts["predicted"][name] * scale)]
+        if facts["measured"]:
+            cells += [form.format(facts["measured"][name] * scale), f"{facts['error'][name]:+.1%}"]
+        table.add_row(label, *cells)
+    return table
 
 
 def _weights(facts: dict[str, Any]) -> Table:

@@ -35,6 +35,7 @@ LAYERS = [
     ["release"],
     ["stages"],
     ["build", "plan"],
+    ["forecast"],
     ["removal"],
     ["console", "explanation"],
     ["answers", "removal_answers"],

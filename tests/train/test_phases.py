@@ -97,6 +97,7 @@ def test_a_run_goes_through_both_parts(long_run: Path) -> None:
     tokens = [line["tokens"] for line in lines]
     assert tokens[11:13] == [12 * 256, 12 * 256 + 256]
     assert tokens == sorted(tokens)
+    assert lines[12]["lr"] == 0.0005  # its own schedule, from its own beginning
     losses = [line["loss"] for line in lines]
     assert max(losses[12:]) < losses[2]  # it went on, and did not begin anew
     counts = load_artifact(long_run / "checkpoints").manifest.content["counts"]
