@@ -20,14 +20,12 @@ from stackwright.artifact import Artifact
 from stackwright.data.fim import DOCUMENT_SLACK, FimRule, fim_document, fim_sample
 from stackwright.data.layout import FileLayout, Layout, RepositoryLayout
 from stackwright.data.packing import Packing, Piece, document_rng, sample_rng
+from stackwright.data.targets import IGNORED_TARGET
 from stackwright.errors import DataError
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.tokenizer.special_tokens import FILE_SEP, REPO_NAME
 from stackwright.tokenizer.token_shards import load_token_parts
-
-IGNORED_TARGET = -100
-"""Target of a token that carries no loss; the value that torch's cross entropy skips."""
 
 Ids = npt.NDArray[np.int64]
 

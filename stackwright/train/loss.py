@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stackwright.data.loader import IGNORED_TARGET
+from stackwright.data.targets import IGNORED_TARGET
 from stackwright.model.masks import Sight
 from stackwright.model.transformer import Transformer
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stackwright.data.loader import IGNORED_TARGET, Ids, TokenDataset
+from stackwright.data.loader import Ids, TokenDataset
+from stackwright.data.targets import IGNORED_TARGET
 from stackwright.model.transformer import Transformer
 from stackwright.train.loss import target_nats
 from stackwright.train.ranks import Ranks, one_rank

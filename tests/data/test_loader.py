@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from stackwright.artifact import load_artifact
 from stackwright.data.layout import FileLayout
-from stackwright.data.loader import IGNORED_TARGET, Loader, TokenDataset, open_loader
+from stackwright.data.loader import Loader, TokenDataset, open_loader
 from stackwright.data.packing import Packing, packing_rng
+from stackwright.data.targets import IGNORED_TARGET
 from stackwright.errors import DataError, TokenizerError
 from stackwright.recipe import DataSettings
 from stackwright.tokenizer.codec import Tokenizer
