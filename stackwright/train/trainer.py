@@ -38,6 +38,7 @@ from stackwright.train.hardware import (
     choose_compile,
     choose_precision,
     choose_threads,
+    forget_peak_memory,
     keeping_freed_memory,
     peak_memory,
     processor_name,
@@ -168,6 +169,7 @@ class Trainer:
         """
         last = min(stop_at or self.phase.last_step, self.phase.last_step)
         with deterministic(self.threads, self.ranks.device), keeping_freed_memory():
+            forget_peak_memory(self.ranks.device)
             self._resume()
             task = self.progress.task("train", self.phase.last_step, "steps")
             task.advance(self.state.step)
