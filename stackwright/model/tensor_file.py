@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -148,13 +148,22 @@ class TensorFile:
             begin = end
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % _ALIGNMENT)
-        self._file: BinaryIO = path.open("wb")
-        self._file.write(len(text).to_bytes(8, "little") + text)
+        # Without a buffer: tensors are large, and what a full disk did not take must not be tried again on closing.
+        self._file = path.open("wb", buffering=0)
+        try:
+            self._write_all(memoryview(len(text).to_bytes(8, "little") + text))
+        except OSError:
+            self._file.close()
+            raise
 
     def write(self, values: Tensor) -> None:
         tensor = next(self._left)
         assert tuple(values.shape) == tensor.shape
-        self._file.write(values.to(self._dtype).contiguous().view(torch.uint8).numpy().data)
+        self._write_all(values.to(self._dtype).contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:
+            data = data[self._file.write(data) :]
 
     def __enter__(self) -> TensorFile:
         return self

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from stackwright.artifact import load_artifact
 from stackwright.build import build
 from stackwright.errors import CheckpointError, NonFiniteLossError
+from stackwright.model.tensor_file import save_tensors
 from stackwright.train import checkpoint as module
 from stackwright.train.checkpoint import latest_checkpoint, moments_file
 from stackwright.train.metrics import read_metrics
@@ -30,7 +31,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_training_goes_on_when_there_
     make_trainer(finished_run, tmp_path / "whole").run()
     make_trainer(finished_run, tmp_path / "full").run(stop_at=4)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "moments_file", lambda *_: "/dev/full")  # the kernel's own disk that is full
+        # The kernel's own disk that is full.
+        patch.setattr(module, "save_tensors", lambda _path, tensors: save_tensors(Path("/dev/full"), tensors))
         with pytest.raises(OSError, match="No space left") as caught:
             make_trainer(finished_run, tmp_path / "full").run()
     assert caught.value.errno == errno.ENOSPC
