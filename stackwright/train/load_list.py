@@ -21,7 +21,7 @@ from stackwright.data.loader import open_layout
 from stackwright.document import DOCUMENT_KEY, DocumentKey
 from stackwright.engine import Removals
 from stackwright.files import write_json
-from stackwright.recipe import Recipe
+from stackwright.recipe import DataSettings, LongContextSettings, ModelSettings, Recipe, TrainSettings
 from stackwright.tokenizer.codec import Tokenizer
 from stackwright.train.phases import phases_of
 
@@ -92,5 +92,12 @@ def checkpoint_exposures(run_folder: Path, files: Sequence[DocumentKey]) -> list
 
 
 def _recipe_of(config: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with the sections that a train stage noted; the others are of no account to it."""
-    return Recipe.model_validate({"name": "trained", "sources": [{"kind": "installed"}], **config})
+    """Return a recipe of the sections that a train stage noted, which had been checked together with the others."""
+    longer = config["long_context"]
+    return Recipe.model_construct(
+        data=DataSettings.model_validate(config["data"]),
+        model=ModelSettings.model_validate(config["model"]),
+        train=TrainSettings.model_validate(config["train"]),
+        long_context=None if longer is None else LongContextSettings.model_validate(longer),
+        seed=config["seed"],
+    )
