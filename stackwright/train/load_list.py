@@ -95,6 +95,8 @@ def _recipe_of(config: Mapping[str, Any]) -> Recipe:
     """Return a recipe of the sections that a train stage noted, which had been checked together with the others."""
     longer = config["long_context"]
     return Recipe.model_construct(
+        name="trained",
+        sources=(),
         data=DataSettings.model_validate(config["data"]),
         model=ModelSettings.model_validate(config["model"]),
         train=TrainSettings.model_validate(config["train"]),
