@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import subprocess
@@ -128,7 +129,8 @@ def test_near_copies_says_which_of_them_go_and_the_tokenizer_is_learned_anew_whe
 @pytest.mark.parametrize("command", ["build", "cite"])
 def test_a_removal_that_was_killed_is_completed_before_a_run_is_built_or_cited(folder: Path, command: str) -> None:
     add(folder, "directory/repo00:src/module0.py")
-    note = {"requests": ["r0001"], "receipt_id": "0123456789abcdef", "date": "2026-11-25T12:00:00+00:00"}
+    applied = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")  # the request is of today's clock too
+    note = {"requests": ["r0001"], "receipt_id": "0123456789abcdef", "date": applied}
     begin_switch(folder, [], note)
     arguments = {"build": [str(folder / "recipe.toml"), "--out", str(folder), "--to", "collect"], "cite": [str(folder)]}
     result = run(command, *arguments[command])

@@ -16,7 +16,8 @@ chunk, D head size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+CHUNK_ROWS = 256
+"""Rows whose function is computed at a time: they stay in the cache, and no large tensor is made on the way."""
 
 CHUNK_QUERIES = 64
 """Queries at a time: the scores of a chunk stay in the cache, and a causal chunk wastes little on keys it does not see."""
@@ -35,12 +39,20 @@ def is_lean(x: Tensor) -> bool:
 
 
 def linear_of(function: Callable[..., Tensor], x: Tensor, linear: nn.Linear, *parameters: Tensor) -> Tensor:
-    """Return `linear(function(x, *parameters))`, keeping x for the gradient and not the result of the function."""
+    """Return `linear(function(x, *parameters))`, keeping x for the gradient and not the result of the function.
+
+    Args:
+        function: works on each row of x for itself.
+    """
     if not is_lean(x):
         product: Tensor = linear(function(x, *parameters))
         return product
-    dtype = _dtype_of_products(x)
-    return _linear_of(function, x, linear.weight.to(dtype), linear.bias.to(dtype), *parameters)
+    return _linear_of(function, _dtype_of_products(x), x, linear.weight, linear.bias, *parameters)
+
+
+def add_to(added: Tensor, x: Tensor) -> Tensor:
+    """Return `x + added`, in the memory of `added` where its type allows; nothing else may need that."""
+    return added.add_(x) if is_lean(x) and added.dtype == x.dtype else x + added
 
 
 def normed_linear(norm: nn.LayerNorm, x: Tensor, linear: nn.Linear) -> Tensor:
@@ -80,28 +92,61 @@ def _dtype_of_products(x: Tensor) -> torch.dtype:
 
 class _LinearOf(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, function: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor, *parameters: Tensor
-    ) -> Tensor:
-        ctx.function = function
-        ctx.save_for_backward(x, weight, *parameters)
-        # What stays is allocated before what goes, which then leaves no hole under it.
-        product = torch.empty(*x.shape[:-1], len(weight), dtype=weight.dtype)
-        value_NI = function(x, *parameters).to(weight.dtype).flatten(0, -2)
-        torch.addmm(bias, value_NI, weight.T, out=product.flatten(0, -2))
+    def forward(ctx: Any, function: Callable[..., Tensor], dtype: torch.dtype, x: Tensor, *parameters: Tensor) -> Tensor:
+        weight, bias, *others = parameters
+        ctx.function, ctx.dtype = function, dtype
+        ctx.save_for_backward(x, weight, *others)
+        x_NI, product = x.flatten(0, -2), torch.empty(*x.shape[:-1], len(weight), dtype=dtype)
+        value_NI = _scratch("value", x_NI.shape, dtype)
+        for rows in _row_chunks(len(x_NI)):
+            value_NI[rows] = function(x_NI[rows], *others)
+        torch.addmm(bias.to(dtype), value_NI, weight.to(dtype).T, out=product.flatten(0, -2))
         return product
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, *parameters = (tensor.detach() for tensor in ctx.saved_tensors)
-        inputs = [tensor.requires_grad_() for tensor in (x, *parameters)]
-        with torch.enable_grad():
-            value = ctx.function(*inputs)
-        outer_NO, value_NI = outer.flatten(0, -2), value.detach().to(weight.dtype).flatten(0, -2)
-        inner = (outer_NO @ weight).view_as(value).to(value.dtype)
-        of_x, *of_parameters = torch.autograd.grad(value, inputs, inner)
-        return None, of_x, outer_NO.T @ value_NI, outer_NO.sum(0), *of_parameters
+        x, weight, *others = (tensor.detach() for tensor in ctx.saved_tensors)
+        x_NI, outer_NO = x.flatten(0, -2), outer.flatten(0, -2)
+        value_NI, inner_NI = (_scratch(name, x_NI.shape, ctx.dtype) for name in ("value", "inner"))
+        torch.mm(outer_NO, weight.to(ctx.dtype), out=inner_NI)
+        of_x_NI, of_others = torch.empty_like(x_NI), [torch.zeros_like(parameter) for parameter in others]
+        inputs = [parameter.requires_grad_() for parameter in others]
+        for rows in _row_chunks(len(x_NI)):
+            own = x_NI[rows].requires_grad_()
+            with torch.enable_grad():
+                value = ctx.function(own, *inputs)
+            value_NI[rows] = value.detach()
+            of_x_NI[rows], *found = torch.autograd.grad(value, [own, *inputs], inner_NI[rows].to(value.dtype))
+            for total, part in zip(of_others, found, strict=True):
+                total += part
+        of_weight, of_bias = (outer_NO.T @ value_NI).to(weight.dtype), outer_NO.sum(0).to(weight.dtype)
+        return None, None, of_x_NI.view_as(x), of_weight, of_bias, *of_others
+
+
+def _row_chunks(num_rows: int) -> Iterator[slice]:
+    for start in range(0, num_rows, CHUNK_ROWS):
+        yield slice(start, start + CHUNK_ROWS)
+
+
+_scratches: dict[tuple[str, torch.dtype], Tensor] = {}
+
+
+def _scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return memory for what is needed until the next product only; the same for all layers.
+
+    Asked for anew each time, it would leave holes: the C library aligns what torch asks for, and so cannot put a tensor
+    where one of the same size was.
+    """
+    count = math.prod(shape)
+    if (name, dtype) not in _scratches or _scratches[name, dtype].numel() < count:
+        _scratches[name, dtype] = torch.empty(count, dtype=dtype)
+    return _scratches[name, dtype][:count].view(shape)
+
+
+def forget_scratch() -> None:
+    """Give back the memory that products share."""
+    _scratches.clear()
 
 
 class _ChunkedAttention(torch.autograd.Function):

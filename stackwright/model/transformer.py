@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stackwright.model.attention import CausalSelfAttention
 from stackwright.model.config import ModelConfig
-from stackwright.model.lean import linear_of, normed_linear
+from stackwright.model.lean import add_to, linear_of, normed_linear
 from stackwright.model.masks import SdpaSight, Sight
 from stackwright.model.rotary import Rotation
 from stackwright.model.sharding import set_rows
@@ -54,9 +54,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, x_BTC: Tensor, sight: Sight, rotation: Rotation | None = None) -> Tensor:
-        x_BTC = x_BTC + self.attention(x_BTC, self.attention_norm, sight, rotation)
-        added_BTC: Tensor = x_BTC + self.feed_forward(x_BTC, self.feed_forward_norm)
-        return added_BTC
+        x_BTC = add_to(self.attention(x_BTC, self.attention_norm, sight, rotation), x_BTC)
+        return add_to(self.feed_forward(x_BTC, self.feed_forward_norm), x_BTC)
 
 
 class Transformer(nn.Module):

@@ -22,7 +22,7 @@ from stackwright.recipe import TrainSettings
 Precision = Literal["float32", "bfloat16"]
 
 # glibc's names and values in malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65_536
 
 
@@ -95,11 +95,13 @@ def keeping_freed_memory() -> Iterator[None]:
     if not hasattr(libc, "malloc_trim"):
         yield
         return
+    libc.mallopt(_M_ARENA_MAX, 1)  # a thread that had a heap of its own would keep that too
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     libc.mallopt(_M_MMAP_MAX, 0)
     try:
         yield
     finally:
+        libc.mallopt(_M_ARENA_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
         libc.mallopt(_M_MMAP_MAX, _DEFAULT_MMAP_MAX)
         libc.malloc_trim(0)

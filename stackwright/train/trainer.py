@@ -27,6 +27,7 @@ from stackwright.engine import StageContext
 from stackwright.errors import NonFiniteLossError, RecipeError
 from stackwright.log import Progress, SilentProgress, get_logger
 from stackwright.model.config import ModelConfig
+from stackwright.model.lean import forget_scratch
 from stackwright.model.masks import Sight, choose_sight, documents_of
 from stackwright.model.sharding import shard_model, whole_tensor
 from stackwright.model.transformer import Transformer
@@ -183,6 +184,7 @@ class Trainer:
                     self._after_step(log, is_last=self.state.step == last)
             finally:
                 log.close()
+                forget_scratch()
         return self.state
 
     def _resume(self) -> None:
@@ -269,7 +271,9 @@ class Trainer:
     def _after_step(self, log: MetricsLog | NoLog, *, is_last: bool) -> None:
         step = self.state.step
         if self._held_out and (is_last or step % self.settings.eval_every == 0):
-            scores = score_documents(self.model, self.data.validation, self._held_out, self.data.tokenizer.eot, self.ranks)
+            scores = score_documents(
+                self.model, self.data.validation, self._held_out, self.data.tokenizer.eot, ranks=self.ranks
+            )
             log.write({"kind": "validation", "step": step, "bits_per_byte": bits_per_byte(scores)})
         if is_last or step % self.settings.checkpoint_every == 0:
             log.write({"kind": "memory", "step": step, "peak_bytes": peak_memory(self.ranks.device)})

@@ -77,8 +77,8 @@ def score_documents(
     dataset: TokenDataset,
     documents: Sequence[int],
     eot: int,
-    ranks: Ranks | None = None,
     batch_tokens: int = 4096,
+    ranks: Ranks | None = None,
 ) -> list[DocumentScore]:
     """Return the score of each document, in the order given. Ranks that share a model out share the work; all must call."""
     was_training = model.training
