@@ -271,9 +271,10 @@ class Trainer:
     def _after_step(self, log: MetricsLog | NoLog, *, is_last: bool) -> None:
         step = self.state.step
         if self._held_out and (is_last or step % self.settings.eval_every == 0):
-            scores = score_documents(
-                self.model, self.data.validation, self._held_out, self.data.tokenizer.eot, ranks=self.ranks
-            )
+            # A pass takes no more tokens than one of training, and so no more memory.
+            size = self.settings.micro_batch_size * self.phase.recipe.data.seq_len
+            eot = self.data.tokenizer.eot
+            scores = score_documents(self.model, self.data.validation, self._held_out, eot, size, self.ranks)
             log.write({"kind": "validation", "step": step, "bits_per_byte": bits_per_byte(scores)})
         if is_last or step % self.settings.checkpoint_every == 0:
             log.write({"kind": "memory", "step": step, "peak_bytes": peak_memory(self.ranks.device)})
