@@ -42,9 +42,7 @@ class Progress(Protocol):
         """Begin a task of `total` units; None when the amount is not known."""
 
 
-class SilentTask:
-    """A task that nobody watches."""
-
+class _SilentTask:
     def advance(self, amount: float) -> None:
         del amount
 
@@ -57,7 +55,7 @@ class SilentProgress:
 
     def task(self, label: str, total: float | None, unit: str) -> Task:
         del label, total, unit
-        return SilentTask()
+        return _SilentTask()
 
 
 def process_tree_bytes(root: int) -> int:

@@ -81,8 +81,8 @@ class Plan:
         """FLOPs of the whole training."""
         total = 0.0
         for phase in phases_of(self.recipe):
-            config = replace(self.config, sliding_window=phase.recipe.model.sliding_window)
-            config = replace(config, max_seq_len=phase.recipe.model.max_seq_len)
+            model = phase.recipe.model
+            config = replace(self.config, sliding_window=model.sliding_window, max_seq_len=model.max_seq_len)
             per_token = training_flops_per_token(config, phase.recipe.data.seq_len, recompute=self.recipe.train.recompute)
             total += per_token * phase.num_tokens(phase.last_step)
         return total

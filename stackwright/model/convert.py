@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from stackwright.log import Progress, SilentProgress
-from stackwright.model.hub import hub_tensors, layout_of
+from stackwright.log import Progress
 from stackwright.model.hub_folder import HubFolder, write_config
 from stackwright.model.tensor_file import MAX_SHARD_BYTES, Shard, write_weights
 
@@ -28,8 +27,6 @@ def convert_folder(
         max_shard_bytes: of one file, unless a single tensor is larger.
     """
     source.check_tied_head()
-    config = source.config
-    task = (progress or SilentProgress()).task("convert", len(hub_tensors(config, layout_of(config))), "tensors")
-    shards = write_weights(target, config, lambda name: source.whole(name, dtype), dtype, max_shard_bytes, task)
-    write_config(target, config, eot_id, dtype)
+    shards = write_weights(target, source.config, lambda name: source.whole(name, dtype), dtype, max_shard_bytes, progress)
+    write_config(target, source.config, eot_id, dtype)
     return shards

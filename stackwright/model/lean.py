@@ -47,7 +47,7 @@ def linear_of(function: Callable[..., Tensor], x: Tensor, linear: nn.Linear, *pa
     if not is_lean(x):
         product: Tensor = linear(function(x, *parameters))
         return product
-    return _linear_of(function, _dtype_of_products(x), x, linear.weight, linear.bias, *parameters)
+    return _linear_of(function, dtype_of_products(x), x, linear.weight, linear.bias, *parameters)
 
 
 def add_to(added: Tensor, x: Tensor) -> Tensor:
@@ -81,11 +81,12 @@ class Chunk:
 
 def attend_in_chunks(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, chunks: Sequence[Chunk]) -> Tensor:
     """Return the values [B, H, T, D] that each query sees, weighed by softmax(q k^T / sqrt(D))."""
-    dtype = _dtype_of_products(v_BKTD)
+    dtype = dtype_of_products(v_BKTD)
     return _chunked_attention(q_BHTD.to(dtype), k_BKTD.to(dtype), v_BKTD.to(dtype), chunks)
 
 
-def _dtype_of_products(x: Tensor) -> torch.dtype:
+def dtype_of_products(x: Tensor) -> torch.dtype:
+    """Return the type in which a tensor is multiplied: that of autocast where it is on, else its own."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -98,7 +99,7 @@ class _LinearOf(torch.autograd.Function):
         ctx.save_for_backward(x, weight, *others)
         x_NI, product = x.flatten(0, -2), torch.empty(*x.shape[:-1], len(weight), dtype=dtype)
         value_NI = _scratch("value", x_NI.shape, dtype)
-        for rows in _row_chunks(len(x_NI)):
+        for rows in row_chunks(len(x_NI), CHUNK_ROWS):
             value_NI[rows] = function(x_NI[rows], *others)
         torch.addmm(bias.to(dtype), value_NI, weight.to(dtype).T, out=product.flatten(0, -2))
         return product
@@ -112,7 +113,7 @@ class _LinearOf(torch.autograd.Function):
         torch.mm(outer_NO, weight.to(ctx.dtype), out=inner_NI)
         of_x_NI, of_others = torch.empty_like(x_NI), [torch.zeros_like(parameter) for parameter in others]
         inputs = [parameter.requires_grad_() for parameter in others]
-        for rows in _row_chunks(len(x_NI)):
+        for rows in row_chunks(len(x_NI), CHUNK_ROWS):
             own = x_NI[rows].requires_grad_()
             with torch.enable_grad():
                 value = ctx.function(own, *inputs)
@@ -124,9 +125,10 @@ class _LinearOf(torch.autograd.Function):
         return None, None, of_x_NI.view_as(x), of_weight, of_bias, *of_others
 
 
-def _row_chunks(num_rows: int) -> Iterator[slice]:
-    for start in range(0, num_rows, CHUNK_ROWS):
-        yield slice(start, start + CHUNK_ROWS)
+def row_chunks(num_rows: int, size: int) -> Iterator[slice]:
+    """Yield slices of `size` rows, of which the last may reach beyond the end."""
+    for start in range(0, num_rows, size):
+        yield slice(start, start + size)
 
 
 _scratches: dict[tuple[str, torch.dtype], Tensor] = {}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stackwright.files import sync_file, write_json
-from stackwright.log import SilentTask, Task
+from stackwright.log import Progress, SilentProgress
 from stackwright.model.config import ModelConfig
 from stackwright.model.hub import HubTensor, hub_tensors, layout_of
 
@@ -89,7 +89,7 @@ def write_weights(
     get: Callable[[str], Tensor],
     dtype: torch.dtype,
     max_shard_bytes: int = MAX_SHARD_BYTES,
-    task: Task | None = None,
+    progress: Progress | None = None,
 ) -> list[Shard]:
     """Write the weights of a model in the layout of its family, with an index where there is more than one file.
 
@@ -97,10 +97,9 @@ def write_weights(
         folder: is there.
         get: returns one of our tensors by its name; each is asked for once, in the order of the model.
         max_shard_bytes: of one file, unless a single tensor is larger.
-        task: is told of every tensor that was written.
     """
     shards = plan_shards(hub_tensors(config, layout_of(config)), dtype, max_shard_bytes)
-    watcher = task or SilentTask()
+    task = (progress or SilentProgress()).task("convert", sum(len(shard.tensors) for shard in shards), "tensors")
     name, ours = "", torch.empty(0)
     for shard in shards:
         with TensorFile(folder / shard.name, shard.tensors, dtype) as file:
@@ -109,7 +108,7 @@ def write_weights(
                     ours = torch.empty(0)
                     name, ours = tensor.ours, get(tensor.ours)
                 file.write(tensor.from_ours(ours))
-                watcher.advance(1)
+                task.advance(1)
     if len(shards) > 1:
         write_index(folder, shards, dtype)
     return shards

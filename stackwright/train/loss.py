@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stackwright.data.targets import IGNORED_TARGET
+from stackwright.model.lean import dtype_of_products, row_chunks
 from stackwright.model.masks import Sight
 from stackwright.model.transformer import Transformer
 
@@ -62,9 +63,7 @@ def num_valid(targets_BT: Tensor) -> int:
 
 
 def _chunks(hidden_NC: Tensor) -> Iterator[slice]:
-    size = CHUNK_TOKENS.get(hidden_NC.device.type, 256)
-    for start in range(0, len(hidden_NC), size):
-        yield slice(start, start + size)
+    return row_chunks(len(hidden_NC), CHUNK_TOKENS.get(hidden_NC.device.type, 256))
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -76,15 +75,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
-        device = hidden_NC.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VC.dtype
+        dtype = dtype_of_products(weight_VC)
         wants_gradients = any(ctx.needs_input_grad)
         used_VC = weight_VC.to(dtype)
         total = torch.zeros((), dtype=torch.float32, device=hidden_NC.device)
         if wants_gradients:
             hidden_grad_NC = torch.empty_like(hidden_NC)
             weight_grad_VC = torch.zeros_like(weight_VC, dtype=torch.float32)
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(hidden_NC.device.type, enabled=False):
             for chunk in _chunks(hidden_NC):
                 used_NC, chunk_N = hidden_NC[chunk].to(dtype), targets_N[chunk]
                 log_p_NV = F.log_softmax((used_NC @ used_VC.T).float(), dim=-1)

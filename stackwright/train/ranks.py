@@ -90,10 +90,7 @@ def open_ranks() -> Iterator[Ranks]:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Be the rank that the others wait for; at the end, however it comes, they are let go."""
-    if launched_size() == 1:
-        yield
-        return
+    """Be the rank that the others of a launch wait for; at the end, however it comes, they are let go."""
     store = _store()
     try:
         yield

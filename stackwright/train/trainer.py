@@ -70,7 +70,12 @@ class TrainData:
 
     @classmethod
     def open(cls, tokens: Artifact, tokenizer_folder: Path, recipe: Recipe) -> TrainData:
-        """Open the data of one part of a training. Raises `DataError` when it is of another tokenizer, or too little."""
+        """Open the data of one part of a training.
+
+        Raises:
+            TokenizerError: the tokens are of another tokenizer.
+            DataError: they are too few for a sample.
+        """
         tokenizer = Tokenizer.load(tokenizer_folder)
         train, validation = (TokenDataset(tokens, split, tokenizer.sha256) for split in ("train", "validation"))
         return cls(Loader(train, tokenizer, recipe.data, recipe.seed), tokenizer, tokenizer_folder, validation)
@@ -269,18 +274,16 @@ class Trainer:
                 )
 
     def _after_step(self, log: MetricsLog | NoLog, *, is_last: bool) -> None:
-        step = self.state.step
+        step, eot = self.state.step, self.data.tokenizer.eot
         if self._held_out and (is_last or step % self.settings.eval_every == 0):
             # A pass takes no more tokens than one of training, and so no more memory.
             size = self.settings.micro_batch_size * self.phase.recipe.data.seq_len
-            eot = self.data.tokenizer.eot
             scores = score_documents(self.model, self.data.validation, self._held_out, eot, size, self.ranks)
             log.write({"kind": "validation", "step": step, "bits_per_byte": bits_per_byte(scores)})
         if is_last or step % self.settings.checkpoint_every == 0:
             log.write({"kind": "memory", "step": step, "peak_bytes": peak_memory(self.ranks.device)})
             training_data = self.folder / TRAINING_DATA_FILE
             files = [*tokenizer_files(self.data.tokenizer_folder), *([training_data] if training_data.is_file() else [])]
-            eot = self.data.tokenizer.eot
             save_checkpoint(self.folder, self.model, self.optimizer, self.state, files, eot, self.ranks)
 
 

@@ -101,9 +101,8 @@ def score_documents(
 def _all_nats(model: Transformer, batches: Sequence[list[Window]], ranks: Ranks) -> tuple[float, ...]:
     """Return the nats of every window of all batches, of which each rank computes every `size`-th."""
     found: list[float] = []
-    rounds = -(-len(batches) // ranks.size) if batches else 0
-    own = [list(batches[number * ranks.size :][: ranks.size]) for number in range(rounds)]
-    for group in own:
+    for start in range(0, len(batches), ranks.size):
+        group = batches[start : start + ranks.size]
         # Every rank goes through the model as often as the others: whoever has nothing left repeats a batch for nothing.
         mine = group[ranks.rank] if ranks.rank < len(group) else group[0]
         nats = _window_nats(model, mine)

@@ -14,7 +14,6 @@ from stackwright.build import build
 from stackwright.errors import CheckpointError, RecipeError
 from stackwright.generate.load import load_model
 from stackwright.recipe import Recipe, dump_recipe, load_recipe
-from stackwright.tokenizer.codec import Tokenizer
 from stackwright.train.checkpoint import latest_checkpoint
 from stackwright.train.load_list import checkpoint_exposures
 from stackwright.train.metrics import read_metrics
@@ -129,7 +128,6 @@ def test_exposure_counts_the_samples_of_both_parts(long_run: Path, repositories:
     """Beside the documents of every sample that was read."""
     recipe: Recipe = small_recipe(repositories, *LONG)
     tokens, times = load_artifact(long_run / "tokens"), Counter[int]()
-    Tokenizer.load(long_run / "tokenizer")
     for phase in phases_of(recipe):
         loader = TrainData.open(tokens, long_run / "tokenizer", phase.recipe).loader
         for sample in range(phase.num_samples(18)):

@@ -17,6 +17,7 @@ from stackwright.artifact import load_artifact
 from stackwright.build import build
 from stackwright.errors import RecipeError
 from stackwright.recipe import dump_recipe
+from stackwright.train import ranks
 from stackwright.train.checkpoint import latest_checkpoint
 from stackwright.train.metrics import read_metrics
 from stackwright.train.ranks import Ranks
@@ -34,7 +35,14 @@ def untrained(finished_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def launch(run: Path, repositories: Path, num_ranks: int, *overrides: str, killed: tuple[int, int] | None = None) -> str:
+def launch(
+    run: Path,
+    repositories: Path,
+    num_ranks: int,
+    *overrides: str,
+    killed: tuple[int, int] | None = None,
+    fails: bool = False,
+) -> str:
     """Build up to the training with several processes; returns what they wrote, after checking that they failed or not.
 
     Args:
@@ -50,7 +58,7 @@ def launch(run: Path, repositories: Path, num_ranks: int, *overrides: str, kille
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     output = done.stdout + done.stderr
-    assert (done.returncode == 0) == (killed is None), output
+    assert (done.returncode != 0) == (fails or killed is not None), output
     return output
 
 
@@ -98,16 +106,38 @@ def test_ranks_come_and_go_and_the_training_stays_the_same(finished_run: Path, u
     assert not list(ours.glob(".step-*"))
 
 
-def test_what_other_ranks_cannot_do_is_said_by_each(untrained: Path, repositories: Path) -> None:
-    recipe = untrained.parent / "small.toml"
-    recipe.write_text(dump_recipe(small_recipe(repositories, "train.grad_accum_steps=3")))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "5", "-m", "stackwright"]
-    command += ["build", str(recipe), "--out", str(untrained), "--to", "train"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode != 0
-    assert "a step of 12 samples (micro_batch_size 4 x grad_accum_steps 3) cannot be shared out evenly among 5 ranks" in (
-        done.stderr
-    )
+def test_a_step_that_ranks_cannot_share_out_is_refused_by_each(untrained: Path, repositories: Path) -> None:
+    output = launch(untrained, repositories, 5, "train.grad_accum_steps=3", fails=True)
+    message = "a step of 12 samples (micro_batch_size 4 x grad_accum_steps 3) cannot be shared out evenly among 5 ranks"
+    assert f"): {message}; start another number of processes" in output
+    assert "stackwright (rank " in output
+
+
+class SlowStore:
+    """A store in which something is said only when its patience ran out once."""
+
+    def __init__(self, complaint: str) -> None:
+        self.complaint, self.asked = complaint, 0
+
+    def get(self, _name: str) -> bytes:
+        self.asked += 1
+        if self.asked == 1:
+            raise torch.distributed.DistStoreError(self.complaint)
+        return b'{"folder": "runs/small"}'
+
+
+def test_others_wait_longer_than_the_store_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages before the training may take days; the message is that of torch's own store."""
+    store = SlowStore("wait timeout after 1800000ms, keys: /stackwright/order")
+    monkeypatch.setattr(ranks, "_store", lambda: store)
+    assert ranks.await_order() == {"folder": "runs/small"}
+    assert store.asked == 2
+
+
+def test_a_store_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_store", lambda: SlowStore("Broken pipe"))
+    with pytest.raises(torch.distributed.DistStoreError, match="Broken pipe"):
+        ranks.await_order()
 
 
 def test_others_are_let_go_where_nothing_is_to_be_trained(run_copy: Path, repositories: Path) -> None:
