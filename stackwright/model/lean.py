@@ -17,6 +17,7 @@ chunk, D head size.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,14 @@ def row_chunks(num_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-_scratches: dict[tuple[str, torch.dtype], Tensor] = {}
+class _Scratches(threading.local):
+    """What each thread has: two that train at once must not write to the same memory."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[tuple[str, torch.dtype], Tensor] = {}
+
+
+_scratches = _Scratches()
 
 
 def _scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -140,15 +148,15 @@ def _scratch(name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     Asked for anew each time, it would leave holes: the C library aligns what torch asks for, and so cannot put a tensor
     where one of the same size was.
     """
-    count = math.prod(shape)
-    if (name, dtype) not in _scratches or _scratches[name, dtype].numel() < count:
-        _scratches[name, dtype] = torch.empty(count, dtype=dtype)
-    return _scratches[name, dtype][:count].view(shape)
+    count, tensors = math.prod(shape), _scratches.tensors
+    if (name, dtype) not in tensors or tensors[name, dtype].numel() < count:
+        tensors[name, dtype] = torch.empty(count, dtype=dtype)
+    return tensors[name, dtype][:count].view(shape)
 
 
 def forget_scratch() -> None:
-    """Give back the memory that products share."""
-    _scratches.clear()
+    """Give back the memory that this thread's products share."""
+    _scratches.tensors.clear()
 
 
 class _ChunkedAttention(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -83,6 +84,30 @@ def test_without_gradients_it_is_torchs_own(layer: tuple[Tensor, nn.LayerNorm, n
     x, norm, linear = layer
     with torch.no_grad():
         assert torch.equal(normed_linear(norm, x, linear), linear(norm(x)))
+
+
+def test_threads_do_not_share_what_a_product_needs_for_a_moment(
+    layer: tuple[Tensor, nn.LayerNorm, nn.Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is held between its two pieces while another goes through; each has its own result."""
+    monkeypatch.setattr(lean, "CHUNK_ROWS", 9)
+    x, _, linear = layer
+    other, began, go_on = torch.randn_like(x), threading.Event(), threading.Event()
+    found: list[Tensor] = []
+
+    def held(piece: Tensor) -> Tensor:
+        if began.is_set():
+            assert go_on.wait(10)
+        began.set()
+        return gelu(piece)
+
+    thread = threading.Thread(target=lambda: found.append(linear_of(held, x, linear).detach()))
+    thread.start()
+    assert began.wait(10)
+    linear_of(gelu, other, linear)
+    go_on.set()
+    thread.join()
+    assert torch.allclose(found[0], linear(gelu(x)), atol=1e-5)
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None, documents: Tensor | None) -> Tensor:
