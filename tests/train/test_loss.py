@@ -65,6 +65,14 @@ def test_in_bfloat16_the_products_are_and_the_sums_are_not(monkeypatch: pytest.M
     )
 
 
+@pytest.mark.parametrize(("enabled", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_logits_are_multiplied_in_the_type_of_autocast(enabled: bool, dtype: torch.dtype) -> None:
+    model, inputs, targets = batch_of("multi-query")
+    with LargestLogits(model.head.weight) as seen, torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+        summed_loss(model, inputs, targets)
+    assert seen.products == {dtype}
+
+
 def test_a_batch_of_ignored_targets_costs_nothing_and_moves_nothing() -> None:
     model, inputs, targets = batch_of("multi-query")
     targets[:] = -100
@@ -73,11 +81,12 @@ def test_a_batch_of_ignored_targets_costs_nothing_and_moves_nothing() -> None:
 
 
 class LargestLogits(TorchDispatchMode):
-    """Notes the most rows of logits that any operation makes."""
+    """Notes the most rows of logits that any operation makes, and the types of the products that make them."""
 
     def __init__(self, head_VC: Tensor) -> None:
         super().__init__()
         self.head, self.vocab_size, self.rows = head_VC.untyped_storage(), head_VC.size(0), 0
+        self.products: set[torch.dtype] = set()
 
     def is_logits(self, value: Any) -> bool:
         """Whether the last dimension of a value is the vocabulary, and the value is not a view of the head."""
@@ -90,6 +99,8 @@ class LargestLogits(TorchDispatchMode):
         for value in result if isinstance(result, tuple | list) else [result]:
             if self.is_logits(value):
                 self.rows = max(self.rows, value.numel() // self.vocab_size)
+                if func is torch.ops.aten.mm.default:
+                    self.products.add(value.dtype)
         return result
 
 
