@@ -92,18 +92,20 @@ def test_threads_do_not_share_what_a_product_needs_for_a_moment(
     """One is held between its two pieces while another goes through; each has its own result."""
     monkeypatch.setattr(lean, "CHUNK_ROWS", 9)
     x, _, linear = layer
-    other, began, go_on = torch.randn_like(x), threading.Event(), threading.Event()
+    other, has_first_piece, go_on = torch.randn_like(x), threading.Event(), threading.Event()
     found: list[Tensor] = []
+    pieces: list[Tensor] = []
 
     def held(piece: Tensor) -> Tensor:
-        if began.is_set():
+        pieces.append(piece)
+        if len(pieces) == 2:
+            has_first_piece.set()
             assert go_on.wait(10)
-        began.set()
         return gelu(piece)
 
     thread = threading.Thread(target=lambda: found.append(linear_of(held, x, linear).detach()))
     thread.start()
-    assert began.wait(10)
+    assert has_first_piece.wait(10)
     linear_of(gelu, other, linear)
     go_on.set()
     thread.join()
