@@ -19,6 +19,7 @@ on are. In text of one byte a character, which code mostly is, that is the same.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -151,6 +152,8 @@ class Search:
         self.found = MaximalSpans()
         # Windows that are covered, or of which there is nothing to cover as no character begins with them.
         self._covered = (np.frombuffer(self._data, np.uint8) & 0xC0) == 0x80
+        # Where the search begins in the middle: the first window that is sought with which a character begins.
+        self._begins_at = first + int(np.argmin(self._covered[first:])) if 0 < first < len(self._data) else -1
         self._absent: dict[int, set[int]] = {}  # document -> hashes of windows that a thinned search did not find in it
         self._visits = 0
 
@@ -229,10 +232,20 @@ class Search:
                 spans.append(self._extend(gram, place, stored, document, reached))
             place = stored.find(wanted, place + 1)
         if self.query.begins_character(window):
-            place = stored.find(self._data[window : self._end_of_characters(window)])
+            end = self._end_of_characters(window)
+            start = self._reach_before(window, end, stored) if window == self._begins_at else window
+            place = stored.find(self._data[start:end])
             if place >= 0:
-                spans.append(self._extend(window, place, stored, document, reached))
+                spans.append(self._extend(start, place, stored, document, reached))
         return spans, False
+
+    def _reach_before(self, window: int, end: int, stored: bytes) -> int:
+        """Return the first byte from which on the query stands in the text up to the end of a window, or the window's own.
+
+        Other windows have some before them, which found what begins there. The first that is sought has none, and the
+        place of it that comes first in the text need not be the one that holds more before it.
+        """
+        return bisect_left(range(window), True, key=lambda first: stored.find(self._data[first:end]) >= 0)
 
     def _end_of_characters(self, window: int) -> int:
         """Return where `least_span` characters end of which the first holds byte `window`."""

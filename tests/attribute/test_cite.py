@@ -124,6 +124,17 @@ def test_of_files_that_hold_what_is_sought_the_one_that_holds_more_before_it_is_
     assert (match.start, match.end, match.origins[0].path) == (0, 90, "b.py")
 
 
+def test_of_many_places_in_a_file_the_one_that_holds_more_before_what_is_sought_is_found(
+    any_world: tuple[Index, dict[Name, str]],
+) -> None:
+    """The rule of the file's last line has white space before it; the same k-gram stands at a hundred places before that."""
+    index, texts = any_world
+    query = f"  z {texts['repo1', 'rules.py'][:53]}"
+    for since in range(len(query)):
+        (match,) = index.cite(query, since).matches
+        assert (match.start, match.end, match.origins[0].start_line) == (3, 57, 32)
+
+
 def test_no_part_of_a_span_that_ends_before_what_is_sought_is_found(
     any_world: tuple[Index, dict[Name, str]],
 ) -> None:
